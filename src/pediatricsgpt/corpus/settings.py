@@ -1,0 +1,131 @@
+"""Settings of the corpus room: which sources go in, and what is made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Settings(BaseModel):
+    """Base of every settings class here: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+SourceKind = Literal["textbook", "guideline", "knowledge_graph", "conversation", "dataset", "preferences", "text"]
+
+
+class SourceSettings(Settings):
+    """One source. Licence, consent and purpose are required: a corpus about children without them is refused."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    """Short name, used in file names and on every row: small letters, digits, - and _"""
+    kind: SourceKind
+    """What it is: textbook, guideline, knowledge_graph, conversation, dataset, preferences or text"""
+    path: Path
+    """File, folder or glob, relative to the recipe"""
+    licence: str = Field(min_length=2)
+    """The licence or legal ground under which the text may be used"""
+    consent: str = Field(min_length=2)
+    """Basis of consent of the persons in it, for example "no personal data" or "published anonymised by its authors" """
+    purpose: str = Field(min_length=2)
+    """What it may be used for, for example training"""
+    retrieved: str = ""
+    """Day on which it was obtained (YYYY-MM-DD), where known"""
+
+
+class CleanSettings(Settings):
+    """What a text must have left after cleaning."""
+
+    min_characters: int = Field(default=8, ge=1)
+    """Sections of text shorter than this are rejected"""
+    min_answer_characters: int = Field(default=6, ge=1)
+    """Dialogues whose doctor says less than this in all are rejected ("好的", "谢谢")"""
+
+
+class SplitSettings(Settings):
+    """The deterministic split by group (document, dialogue, patient)."""
+
+    held_out: float = Field(default=0.1, ge=0.0, le=0.5)
+    """Share of the groups that no training set sees"""
+
+
+class RolePlaySettings(Settings):
+    """Questions and answers from textbooks, guidelines and knowledge graphs (without a teacher: extractive)."""
+
+    min_answer_characters: int = Field(default=12, ge=1)
+    """Sections with less text make no question"""
+    max_answer_characters: int = Field(default=600, ge=50)
+    """Longer sections are cut at a sentence end; the rest makes no further question"""
+
+
+class ReconstructSettings(Settings):
+    """Doctor-patient dialogues, as they are (without a teacher)."""
+
+    max_characters: int = Field(default=2000, ge=100)
+    """Dialogues longer than this are rejected"""
+
+
+class BehaviourSettings(Settings):
+    """Self-cognition rows: who the assistant is and what it is not."""
+
+    name: str = "PediatricsGPT"
+    """What the assistant calls itself"""
+    file: Path | None = None
+    """Own questions and answers (YAML, as `behaviour.yaml` in this package); null takes the packaged ones"""
+
+
+class PreferenceSettings(Settings):
+    """Preference pairs: general ones from sources of kind `preferences`, medical ones made after SFT."""
+
+    medical_pairs: int = Field(default=100, ge=0)
+    """How many training prompts the run's own SFT model answers, to give the low side of a pair"""
+    max_new_tokens: int = Field(default=128, ge=1)
+    """Length of those answers, in tokens"""
+    max_prompt_characters: int = Field(default=400, ge=1)
+    """Pairs with longer prompts are left out"""
+    max_answer_characters: int = Field(default=600, ge=1)
+    """Pairs of which one side is longer are left out"""
+
+
+class HybridSettings(Settings):
+    """The CPT stream: plain text together with instructions written as completions (hybrid instruction mechanism)."""
+
+    instruction_share: float = Field(default=0.5, ge=0.0, le=0.9)
+    """At most this share of the stream's characters comes from instructions"""
+    max_characters: int = Field(default=1500, ge=100)
+    """Plain text is cut into pieces of about this length, at sentence ends"""
+
+
+class ExpertSetSettings(Settings):
+    """The set of phase 4: the three pediatric tasks in equal numbers, plus general replay."""
+
+    per_task: int = Field(default=2000, ge=1)
+    """Rows per task; a task with more is sampled, one with fewer is repeated"""
+    max_repeats: int = Field(default=4, ge=1)
+    """How often one row may occur; a task too small even so stays smaller, and the statistics say it"""
+    general_replay: float = Field(default=0.1, ge=0.0, le=0.5)
+    """Share of general rows from phase 2 in the whole set, against forgetting"""
+
+
+class BuildSettings(Settings):
+    """How the training sets are built, a block for each rule of the method."""
+
+    role_play: RolePlaySettings = RolePlaySettings()
+    reconstruct: ReconstructSettings = ReconstructSettings()
+    behaviour: BehaviourSettings = BehaviourSettings()
+    preferences: PreferenceSettings = PreferenceSettings()
+    cpt: HybridSettings = HybridSettings()
+    experts: ExpertSetSettings = ExpertSetSettings()
+
+
+class CorpusSettings(Settings):
+    """From sources to PedCorpus."""
+
+    sources: list[SourceSettings] = Field(min_length=1)
+    """The sources, in the order in which duplicates are kept: the first one wins"""
+    clean: CleanSettings = CleanSettings()
+    split: SplitSettings = SplitSettings()
+    build: BuildSettings = BuildSettings()

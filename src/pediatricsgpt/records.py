@@ -1,0 +1,326 @@
+"""The data contract: what crosses a room, and its Arrow schemas.
+
+Everything that one room hands to another is Parquet with one of the schemas below, in shapes that TRL, LLaMA-Factory
+or a notebook read without us. Inside the corpus room one type, `Record`, goes through every step; the four training
+sets are rows of `CPT_SCHEMA`, `INSTRUCTION_SCHEMA` and `PREFERENCE_SCHEMA`. Provenance stands on every row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from pediatricsgpt.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TASKS = ("medkqa", "evidiag", "trerecom", "general", "safety", "self")
+PEDIATRIC_TASKS = ("medkqa", "evidiag", "trerecom")
+FAMILIES = ("specialised", "conversation", "distilled", "general", "behaviour")
+SPLITS = ("train", "held_out")
+SOURCE_KINDS = (
+    "textbook",
+    "guideline",
+    "knowledge_graph",
+    "conversation",
+    "dataset",
+    "preferences",
+    "text",
+)
+
+# Upper bound in months (exclusive) of each age band, youngest first; 28 days are 28 / 30.4375 months.
+AGE_BANDS: tuple[tuple[str, float], ...] = (
+    ("neonate", 28 / 30.4375),
+    ("young_infant", 3),
+    ("infant", 12),
+    ("toddler", 36),
+    ("preschool", 72),
+    ("school", 144),
+    ("adolescent", 216),
+    ("adult", float("inf")),
+)
+
+
+def age_band(months: float | None) -> str:
+    """The band of an age in months; `unknown` where no age is said."""
+    if months is None:
+        return "unknown"
+    return next(name for name, bound in AGE_BANDS if months < bound)
+
+
+class Message(TypedDict):
+    """One turn. `role` is `system`, `user` or `assistant`."""
+
+    role: str
+    content: str
+
+
+@dataclass(slots=True)
+class Locator:
+    """Where in its file a record stands. Lines, rows and pages count from 1; absent ones are None."""
+
+    page: int | None = None
+    line: int | None = None
+    row: int | None = None
+    section: str | None = None
+
+    def __str__(self) -> str:
+        parts = [f"{name} {value}" for name, value in dataclasses.asdict(self).items() if value is not None]
+        return ", ".join(parts) or "whole file"
+
+
+@dataclass(slots=True)
+class Source:
+    """Where a record comes from and on what grounds it may be used.
+
+    `file` is relative to the recipe's folder (so that two machines write the same bytes); `file_hash` is its SHA-256.
+    """
+
+    name: str
+    kind: str
+    file: str
+    file_hash: str
+    licence: str
+    consent: str
+    purpose: str
+    retrieved: str
+    locator: Locator = field(default_factory=Locator)
+
+
+@dataclass(slots=True)
+class Step:
+    """One transformation that a row went through. `teacher` is `none` where a rule and no model wrote the text."""
+
+    name: str
+    version: int = 1
+    teacher: str = "none"
+    prompt_hash: str = ""
+
+
+@dataclass(slots=True)
+class Record:
+    """One item on its way through the corpus room: a section of text, a dialogue or a preference pair.
+
+    Exactly one of three shapes is filled: `text` (with `title`, the path of headings above it), `messages`
+    (ending with an assistant turn), or `messages` as prompt together with `chosen` and `rejected`.
+    """
+
+    id: str
+    group: str
+    source: Source
+    text: str = ""
+    title: list[str] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    chosen: list[Message] = field(default_factory=list)
+    rejected: list[Message] = field(default_factory=list)
+    family: str = "general"
+    task: str = ""
+    department: str = "unknown"
+    age_months: float | None = None
+    age_band: str = "unknown"
+    pediatric: bool = False
+    split: str = ""
+    parents: list[str] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def shape(self) -> Literal["text", "messages", "preference"]:
+        """Which of the three shapes this record has."""
+        if self.chosen:
+            return "preference"
+        return "messages" if self.messages else "text"
+
+    def content(self) -> dict[str, Any]:
+        """What the record says, without labels and provenance: the part that its id is made from."""
+        return {
+            "text": self.text,
+            "title": self.title,
+            "messages": self.messages,
+            "chosen": self.chosen,
+            "rejected": self.rejected,
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record as plain values, in the order of `RECORD_SCHEMA`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Record:
+        """The inverse of `as_dict`."""
+        values = dict(row)
+        source = dict(values["source"])
+        source["locator"] = Locator(**source["locator"])
+        values["source"] = Source(**source)
+        values["steps"] = [Step(**step) for step in values["steps"]]
+        return cls(**values)
+
+
+@dataclass(slots=True)
+class Reject:
+    """What a step dropped, and why. `row` is the raw text or the record, whatever there was."""
+
+    step: str
+    reason: str
+    where: str
+    row: Any = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for one JSON line."""
+        return {"step": self.step, "reason": self.reason, "where": self.where, "row": self.row}
+
+
+def content_id(content: Any) -> str:
+    """SHA-256 (first 16 hexadecimal digits) of a JSON value: the id of records and rows."""
+    canonical = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _schemas() -> dict[str, pa.Schema]:
+    import pyarrow as pa
+
+    text = pa.string()
+    message = pa.list_(pa.struct([("role", text), ("content", text)]))
+    locator = pa.struct([("page", pa.int32()), ("line", pa.int32()), ("row", pa.int32()), ("section", text)])
+    names = ("name", "kind", "file", "file_hash", "licence", "consent", "purpose", "retrieved")
+    source = pa.struct([*((name, text) for name in names), ("locator", locator)])
+    steps = pa.list_(pa.struct([("name", text), ("version", pa.int32()), ("teacher", text), ("prompt_hash", text)]))
+    provenance = [
+        ("id", text),
+        ("group", text),
+        ("source", source),
+        ("parents", pa.list_(text)),
+        ("steps", steps),
+        ("split", text),
+    ]
+    labels = [("department", text), ("age_band", text), ("age_months", pa.float64())]
+    return {
+        "record": pa.schema(
+            [
+                ("id", text),
+                ("group", text),
+                ("source", source),
+                ("text", text),
+                ("title", pa.list_(text)),
+                ("messages", message),
+                ("chosen", message),
+                ("rejected", message),
+                ("family", text),
+                ("task", text),
+                ("department", text),
+                ("age_months", pa.float64()),
+                ("age_band", text),
+                ("pediatric", pa.bool_()),
+                ("split", text),
+                ("parents", pa.list_(text)),
+                ("steps", steps),
+            ]
+        ),
+        "cpt": pa.schema([("text", text), ("form", text), *provenance]),
+        "instruction": pa.schema(
+            [("messages", message), ("task", text), ("family", text), *labels, *provenance],
+        ),
+        "preference": pa.schema(
+            [("prompt", message), ("chosen", message), ("rejected", message), ("aspect", text), *provenance]
+        ),
+    }
+
+
+SchemaName = Literal["record", "cpt", "instruction", "preference"]
+
+
+def schema(name: SchemaName) -> pa.Schema:
+    """The Arrow schema of one kind of row: `record`, `cpt`, `instruction` or `preference`."""
+    return _schemas()[name]
+
+
+def provenance(row_content: Any, record: Record, *steps: Step) -> dict[str, Any]:
+    """Provenance fields of a row that was built from `record` by `steps`; its id is the hash of `row_content`."""
+    return {
+        "id": content_id(row_content),
+        "group": record.group,
+        "source": dataclasses.asdict(record.source),
+        "parents": [record.id],
+        "steps": [dataclasses.asdict(step) for step in (*record.steps, *steps)],
+        "split": record.split,
+    }
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], name: SchemaName) -> None:
+    """Write rows as Parquet with a fixed schema. The same rows give the same bytes.
+
+    Raises:
+        UserError: a row does not fit the contract; the field is named.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema(name))
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise UserError(f"a row does not fit the data contract '{name}': {error}", path) from error
+    pq.write_table(table, path, compression="zstd")
+
+
+def read_rows(path: Path, name: SchemaName | None = None) -> list[dict[str, Any]]:
+    """Read rows of a Parquet file; with `name`, check that the file has that contract's columns.
+
+    Raises:
+        UserError: the file is missing, is no Parquet file, or lacks a column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise UserError("no such file", path)
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise UserError(f"not a Parquet file ({error})", path) from error
+    missing = [] if name is None else [column for column in schema(name).names if column not in table.column_names]
+    if missing:
+        raise UserError(f"column {', '.join(missing)} of the data contract '{name}' is missing", path)
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+def write_records(path: Path, records: Iterable[Record]) -> None:
+    """Write records as Parquet."""
+    write_rows(path, [record.as_dict() for record in records], "record")
+
+
+def read_records(path: Path) -> list[Record]:
+    """Read what `write_records` wrote."""
+    return [Record.from_dict(row) for row in read_rows(path, "record")]
+
+
+def write_json_lines(path: Path, rows: Iterable[Any]) -> None:
+    """Write one JSON value a line, UTF-8, Chinese as it is."""
+    with path.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield (line number from 1, value) of each line that is not blank.
+
+    Raises:
+        UserError: the file is missing, is not UTF-8, or a line is not JSON (the line is named).
+    """
+    if not path.is_file():
+        raise UserError("no such file", path)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"not UTF-8 (byte {error.start}); convert it, for example with iconv", path) from error
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except json.JSONDecodeError as error:
+                raise UserError(f"not JSON: {error.msg} at column {error.colno}", f"{path}:{number}") from error
