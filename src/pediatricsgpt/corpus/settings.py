@@ -5,13 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-class Settings(BaseModel):
-    """Base of every settings class here: an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+from pediatricsgpt.settings import Settings
 
 
 SourceKind = Literal["textbook", "guideline", "knowledge_graph", "conversation", "dataset", "preferences", "text"]
@@ -29,7 +25,7 @@ class SourceSettings(Settings):
     licence: str = Field(min_length=2)
     """The licence or legal ground under which the text may be used"""
     consent: str = Field(min_length=2)
-    """Basis of consent of the persons in it, for example "no personal data" or "published anonymised by its authors" """
+    """Basis of consent of the persons in it, for example: no personal data; or: published anonymised by the source"""
     purpose: str = Field(min_length=2)
     """What it may be used for, for example training"""
     retrieved: str = ""

@@ -1,0 +1,140 @@
+"""One file of a source: its bytes, its name as records carry it, and the one way to make records and rejects of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pediatricsgpt.corpus.settings import SourceSettings
+from pediatricsgpt.errors import UserError
+from pediatricsgpt.records import Locator, Message, Record, Reject, Source, Step, content_id
+from pediatricsgpt.text import decode, key
+
+_STEP = "read"
+
+Result = tuple[list[Record], list[Reject]]
+"""What every reader returns: what it read, and what it could not read."""
+
+FAMILY_OF_KIND = {
+    "textbook": "specialised",
+    "guideline": "specialised",
+    "knowledge_graph": "specialised",
+    "conversation": "conversation",
+    "dataset": "distilled",
+    "preferences": "general",
+    "text": "general",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file of a source, read once. `name` is relative to the recipe's folder and written with `/`."""
+
+    path: Path
+    name: str
+    data: bytes
+    digest: str
+    settings: SourceSettings
+
+    @classmethod
+    def load(cls, path: Path, base: Path, settings: SourceSettings) -> SourceFile:
+        """Read the bytes of `path`.
+
+        Raises:
+            UserError: the file is empty or cannot be opened.
+        """
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"cannot be read: {error.strerror}", path) from error
+        if not data.strip():
+            raise UserError("the file is empty", path)
+        return cls(path, _relative(path, base), data, hashlib.sha256(data).hexdigest(), settings)
+
+    def text(self) -> str:
+        """The decoded text, every line end a single newline.
+
+        Raises:
+            UserError: the encoding is unknown.
+        """
+        try:
+            text = decode(self.data).text
+        except ValueError as error:
+            raise self.error(str(error)) from error
+        if not text.strip():
+            raise self.error("the file is empty")
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+
+    def error(self, message: str, line: int | None = None) -> UserError:
+        """The error for a file that as a whole cannot be read; the caller raises it."""
+        return UserError(message, self.path if line is None else f"{self.path}:{line}")
+
+    def reject(self, reason: str, row: Any = None, *, line: int | None = None, number: int | None = None) -> Reject:
+        """A reject of this file; `line` and `number` (of the row) count from 1."""
+        where = self.name if line is None else f"{self.name}:{line}"
+        if number is not None:
+            where = f"{where}, row {number}"
+        return Reject(_STEP, reason, where, row)
+
+    def record(
+        self,
+        *,
+        group: str,
+        locator: Locator,
+        text: str = "",
+        title: Sequence[str] = (),
+        messages: Sequence[Message] = (),
+        chosen: Sequence[Message] = (),
+        rejected: Sequence[Message] = (),
+        department: str = "unknown",
+        family: str = "",
+        task: str = "",
+    ) -> Record:
+        """A record of this file with its provenance; the id is the hash of what it says.
+
+        Without `family` it is the one of the source's kind.
+        """
+        settings = self.settings
+        record = Record(
+            id="",
+            group=group,
+            source=Source(
+                name=settings.name,
+                kind=settings.kind,
+                file=self.name,
+                file_hash=self.digest,
+                licence=settings.licence,
+                consent=settings.consent,
+                purpose=settings.purpose,
+                retrieved=settings.retrieved,
+                locator=locator,
+            ),
+            text=text,
+            title=list(title),
+            messages=list(messages),
+            chosen=list(chosen),
+            rejected=list(rejected),
+            family=family or FAMILY_OF_KIND[settings.kind],
+            task=task,
+            department=department,
+            steps=[Step(_STEP)],
+        )
+        record.id = content_id(record.content())
+        return record
+
+
+def dialogue_group(messages: Sequence[Message]) -> str:
+    """The group of a dialogue: every dialogue that opens with the same question is in one group."""
+    opening = next((message["content"] for message in messages if message["role"] == "user"), "")
+    return f"dialogue:{content_id(key(opening) or opening)}"
+
+
+def _relative(path: Path, base: Path) -> str:
+    try:
+        return Path(os.path.relpath(path, base)).as_posix()
+    except ValueError:  # another drive on Windows: there is no relative path
+        return path.as_posix()

@@ -1,0 +1,82 @@
+"""The three pediatric tasks (paper section 3): `medkqa`, `evidiag`, `trerecom`, and what is none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pediatricsgpt import text as chinese
+from pediatricsgpt.corpus.rules import pattern
+from pediatricsgpt.records import Record
+
+MIN_CONCLUSION_KEY = 6
+MIN_CASE_KEY = 12
+_PRESET = ("general", "safety", "self")
+
+
+def task_of(record: Record, pediatric: bool) -> str:
+    """The task of a dialogue. What is not about a child, or has a task of its own already, is none of the three.
+
+    `evidiag` as in the data contract: two or more doctor turns, at least one question that collects evidence, then a
+    conclusion. `trerecom` asks what to do about a described case. `medkqa` is every other question. A dialogue of
+    several turns that asks nothing and collects nothing is `general`. Sections of text have no task yet.
+    """
+    if record.shape == "text":
+        return record.task
+    if record.task in _PRESET or not pediatric or record.shape == "preference":
+        return record.task or "general"
+    if is_evidence_based(_turns(record, "assistant")):
+        return "evidiag"
+    asked = _turns(record, "user")
+    if asks_treatment_of_case(asked):
+        return "trerecom"
+    return "medkqa" if len(asked) == 1 or any(map(is_question, chinese.sentences(asked[0]))) else "general"
+
+
+def is_evidence_based(answers: Sequence[str]) -> bool:
+    """Whether a doctor asks for evidence and concludes in a later turn; closing courtesies are no turns."""
+    answers = [answer for answer in answers if not is_courtesy(answer)]
+    if len(answers) < 2 or not concludes(answers[-1]):
+        return False
+    return any(collects_evidence(answer) for answer in answers[:-1])
+
+
+def collects_evidence(answer: str) -> bool:
+    """Whether a turn asks something about the patient."""
+    questions = [sentence for sentence in chinese.sentences(answer) if is_question(sentence)]
+    return any(not pattern("tasks", "courtesy_questions").search(question) for question in questions)
+
+
+def concludes(answer: str) -> bool:
+    """Whether a turn holds a statement with a diagnosis or advice, not only questions."""
+    statements = [sentence for sentence in chinese.sentences(answer) if not is_question(sentence)]
+    return any(
+        len(chinese.key(statement)) >= MIN_CONCLUSION_KEY and pattern("tasks", "conclusions").search(statement)
+        for statement in statements
+    )
+
+
+def is_question(sentence: str) -> bool:
+    """Whether a sentence asks: by its mark or, in chats without marks, by its words."""
+    bare = sentence.rstrip("。.!！~～… ")
+    return (
+        bare.endswith(("？", "?"))
+        or bool(pattern("tasks", "question_ends").search(bare))
+        or bool(pattern("tasks", "question_starts").search(bare))
+    )
+
+
+def is_courtesy(answer: str) -> bool:
+    """Whether a turn says nothing besides thanks, wishes and goodbyes."""
+    return len(chinese.key(pattern("tasks", "courtesy_turns").sub("", answer))) < MIN_CONCLUSION_KEY
+
+
+def asks_treatment_of_case(asked: Sequence[str]) -> bool:
+    """Whether the questions ask what to do, and describe somebody in particular and what ails him."""
+    text = "\n".join(asked)
+    if not pattern("tasks", "treatment").search(text) or len(chinese.key(text)) < MIN_CASE_KEY:
+        return False
+    return bool(pattern("tasks", "patient").search(text) and pattern("tasks", "course").search(text))
+
+
+def _turns(record: Record, role: str) -> list[str]:
+    return [turn["content"] for turn in record.messages if turn["role"] == role]

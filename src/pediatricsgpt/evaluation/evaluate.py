@@ -1,0 +1,81 @@
+"""Measure one model of a run: answers to the held-out items, their scores, and the held-out loss."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pediatricsgpt.evaluation.benchmarks import Item, held_out_items
+from pediatricsgpt.evaluation.likelihood import choose_rows, held_out_loss
+from pediatricsgpt.evaluation.scoring import score_file
+from pediatricsgpt.evaluation.settings import EvaluationSettings
+from pediatricsgpt.models.answers import Prompt, answer_all
+from pediatricsgpt.models.engine import Engine, Sampling
+from pediatricsgpt.models.load import Loaded, load
+from pediatricsgpt.records import read_rows, write_json_lines
+
+PREDICTIONS = "predictions.jsonl"
+SCORES = "scores.json"
+LOSS = "held_out_loss.json"
+
+
+def evaluate(
+    name: str,
+    model: Path,
+    held_out: Path,
+    folder: Path,
+    settings: EvaluationSettings,
+    max_length: int,
+    seed: int,
+    advance: Callable[[int], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Write predictions, scores and held-out loss of one model into `folder`.
+
+    Args:
+        name: the model's name in the predictions, for example `sft`.
+        held_out: instruction rows that no training set contains.
+        max_length: rows with more tokens stay out of the loss, and are counted.
+        advance: told how many items and rows have just been done.
+
+    Returns:
+        counts for the manifest.
+    """
+    loaded = load(model, dtype="float32")
+    items = held_out_items(held_out, settings.benchmarks, settings.max_items)
+    rows = choose_rows(read_rows(held_out, "instruction"), settings.max_loss_rows)
+    loss = held_out_loss(loaded, rows, max_length, settings.batch_size, seed, advance)
+    (folder / LOSS).write_text(json.dumps(loss.as_dict(), indent=1), encoding="utf-8")
+    sampling = Sampling(max_new_tokens=settings.max_new_tokens)
+    predict(loaded, items, folder / PREDICTIONS, name, sampling, settings.batch_size, advance)
+    scores = score_file(folder / PREDICTIONS, profile=settings.metrics).to_dict()
+    scores["path"] = PREDICTIONS
+    (folder / SCORES).write_text(json.dumps(scores, ensure_ascii=False, indent=1), encoding="utf-8")
+    return {"items": len(items), "loss_rows": loss.rows, "loss_tokens": loss.tokens}
+
+
+def predict(
+    loaded: Loaded,
+    items: Sequence[Item],
+    out: Path,
+    name: str,
+    sampling: Sampling,
+    batch_size: int,
+    advance: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Answer items and write a predictions file. Answers are kept beside it until it is whole, so a kill loses none."""
+    kept = out.with_name(out.name + ".answers")
+    prompts = [Prompt(item.id, item.messages) for item in items]
+    answers = answer_all(Engine(loaded, sampling, batch_size), prompts, kept, advance)
+    partial = out.with_name(out.name + ".partial")
+    write_json_lines(partial, [item.prediction(answer, name) for item, answer in zip(items, answers, strict=True)])
+    partial.replace(out)
+    kept.unlink()
+
+
+def workload(held_out: Path, settings: EvaluationSettings) -> int:
+    """How many items and rows `evaluate` will report as done, for a progress bar."""
+    rows = read_rows(held_out, "instruction")
+    items = held_out_items(held_out, settings.benchmarks, settings.max_items)
+    return len(items) + len(choose_rows(rows, settings.max_loss_rows))

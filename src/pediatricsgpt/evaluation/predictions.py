@@ -1,0 +1,140 @@
+"""Reading a predictions file: JSON lines of `prediction` and `reference`, with optional labels."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pediatricsgpt.errors import UserError
+from pediatricsgpt.records import Message, read_json_lines
+from pediatricsgpt.text import decode
+
+REQUIRED = ("prediction", "reference")
+LABELS = ("task", "department", "age_band")
+OPTIONAL = ("id", *LABELS, "model", "messages")
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One answer of a model beside the reference answer. What the file does not say is None."""
+
+    prediction: str
+    reference: str
+    id: str | None = None
+    task: str | None = None
+    department: str | None = None
+    age_band: str | None = None
+    model: str | None = None
+    messages: tuple[Message, ...] | None = None
+    """The conversation that was answered"""
+
+
+def read_predictions(path: str | Path) -> list[Prediction]:
+    """Read the predictions to score, one JSON object a line; blank lines and unknown fields are ignored.
+
+    Raises:
+        UserError: the file is missing, empty or not UTF-8, or a line is not an object with the text fields
+            `prediction` and `reference`; the file, and where there is one the line, is named.
+    """
+    path = Path(path)
+    _check_readable(path)
+    found = [_parse(row, f"{path}:{line}") for line, row in read_json_lines(path)]
+    if not found:
+        raise UserError("the file is empty; expected one JSON object per line with 'prediction' and 'reference'", path)
+    return found
+
+
+def _check_readable(path: Path) -> None:
+    if path.is_dir():
+        raise UserError("this is a folder; give a file of JSON lines", path)
+    if not path.exists():
+        raise UserError(f"no such file{_nearest_file(path)}", path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror}", path) from error
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(f"not UTF-8{_likely_encoding(data)}", f"{path}:{line}") from error
+
+
+def _nearest_file(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"; the folder {path.parent} does not exist either"
+    return _did_you_mean(path.name, (entry.name for entry in path.parent.iterdir()))
+
+
+def _likely_encoding(data: bytes) -> str:
+    try:
+        encoding = decode(data).encoding
+    except ValueError:
+        return "; convert the file to UTF-8"
+    return f" but probably {encoding.upper()}; convert it: iconv -f {encoding.upper()} -t UTF-8"
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean '{nearest[0]}'?" if nearest else ""
+
+
+def _parse(row: Any, where: str) -> Prediction:
+    if not isinstance(row, dict):
+        hint = "; the file seems to be one JSON array" if isinstance(row, list) else ""
+        raise UserError(f"expected a JSON object with 'prediction' and 'reference', not {_kind(row)}{hint}", where)
+    prediction, reference = (_required_text(row, field, where) for field in REQUIRED)
+    labels = {field: _optional_text(row, field, where) for field in (*LABELS, "model")}
+    return Prediction(prediction, reference, id=_id(row, where), messages=_messages(row, where), **labels)
+
+
+def _required_text(row: Mapping[str, Any], field: str, where: str) -> str:
+    if field not in row:
+        why = ": scoring compares every prediction with a reference answer" if field == "reference" else ""
+        others = [name for name in row if name not in (*REQUIRED, *OPTIONAL)]
+        raise UserError(f"the field '{field}' is missing{why}{_did_you_mean_field(field, others)}", where)
+    value = row[field]
+    if not isinstance(value, str):
+        raise UserError(f"the field '{field}' must be text, not {_kind(value)}", where)
+    return value
+
+
+def _did_you_mean_field(field: str, others: list[str]) -> str:
+    nearest = difflib.get_close_matches(field, others, n=1, cutoff=0.6)
+    return f"; there is '{nearest[0]}': rename it to '{field}'" if nearest else ""
+
+
+def _optional_text(row: Mapping[str, Any], field: str, where: str) -> str | None:
+    value = row.get(field)
+    if value is not None and not isinstance(value, str):
+        raise UserError(f"the field '{field}' must be text, not {_kind(value)}", where)
+    return value
+
+
+def _id(row: Mapping[str, Any], where: str) -> str | None:
+    value = row.get("id")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return _optional_text(row, "id", where)
+
+
+def _messages(row: Mapping[str, Any], where: str) -> tuple[Message, ...] | None:
+    value = row.get("messages")
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(_is_message(message) for message in value):
+        raise UserError('the field \'messages\' must be a list of {"role": text, "content": text}', where)
+    return tuple(Message(role=message["role"], content=message["content"]) for message in value)
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(name), str) for name in ("role", "content"))
+
+
+def _kind(value: Any) -> str:
+    """What a JSON value is, in the words of JSON."""
+    names = {type(None): "null", bool: "true or false", dict: "an object", list: "a list", str: "text"}
+    return names.get(type(value), "a number")

@@ -1,0 +1,203 @@
+"""One linear layer with a mixture of universal-specific low-rank experts.
+
+    y = W0 x + s * ( B_u A_u x + sum_{j=1..T} g_j(x) * B_j A_j x )
+    g(x) = softmax( W_g x + eps * softplus(W_n x) ),  eps ~ N(0, 1) while training, 0 otherwise
+
+Source: PediatricsGPT (NeurIPS 2024, arXiv 2405.19266), the mixture of universal-specific experts. The universal
+expert u is ungated; the gating over the T specific experts is dense and per token.
+
+All experts are computed at once: their A stand above one another in one matrix, their B beside one another in a
+second, and the gates act between the two, where a token has only (T + 1) * r numbers. No tensor holds one output of
+size d_out per expert.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NoReturn
+
+import torch
+import torch.nn.functional as F
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from pediatricsgpt.experts.config import ExpertsConfig
+
+ROUTER_STD = 0.02
+"""Standard deviation of the initial router and noise weights: near-equal gates, and noise of about softplus(0)"""
+
+MERGE_REFUSED = (
+    "a mixture of universal-specific experts cannot be merged into its base model: the gates depend on each token, "
+    "so no single weight matrix gives the same outputs. Keep the adapter beside the base model and load both, "
+    "or call unload() for the base model alone"
+)
+
+
+class RouterLinear(nn.Linear):
+    """A linear map [..., d_in] -> [..., T] without bias that is stored and computed in float32, come what may.
+
+    A gate computed in half precision moves every expert's share, and the weights' small updates get lost in it.
+    Hence `.half()`, `.to(torch.bfloat16)` and the like move this module between devices but leave its type alone.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features, bias=False, dtype=torch.float32)
+
+    def reset_parameters(self) -> None:
+        """Draw the weights from N(0, ROUTER_STD^2)."""
+        nn.init.normal_(self.weight, std=ROUTER_STD)
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> RouterLinear:
+        def in_float32(tensor: torch.Tensor) -> torch.Tensor:
+            moved = fn(tensor)
+            # Casting `moved` back would keep its rounding: start again from the unrounded tensor.
+            return moved if moved.dtype == torch.float32 else tensor.to(moved.device, torch.float32)
+
+        super()._apply(in_float32, recurse)
+        return self
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits [..., T] in float32 for x [..., d_in] of any floating type."""
+        with _autocast_off(x.device.type):
+            # Mixed-precision sharding hands over a rounded copy of the weight: the product is float32 all the same.
+            return F.linear(x.float(), self.weight.float())
+
+
+class ExpertsLinear(nn.Module, BaseTunerLayer):  # PEFT takes layers named *Linear* into its `all-linear`
+    """A frozen linear layer with the experts of one or more adapters on top; each adapter has its own router.
+
+    For adapter `a`, in order universal, specific 1, ..., specific T:
+    `experts_A.a.weight` [(T+1) r, d_in] and `experts_B.a.weight` [d_out, (T+1) r], of which rows and columns
+    0..r-1 are the universal expert; `experts_router.a.weight` and `experts_noise.a.weight` [T, d_in], in float32.
+
+    Args:
+        base_layer: an `nn.Linear` (or a quantised subclass of it) or a transformers `Conv1D`.
+        adapter_name: the first adapter.
+        config: its settings.
+
+    Raises:
+        TypeError: the base layer is of another kind.
+    """
+
+    adapter_layer_names = ("experts_A", "experts_B", "experts_router", "experts_noise")
+    other_param_names = ("experts_dropout", "num_experts", "scaling", "noise")
+
+    def __init__(self, base_layer: nn.Module, adapter_name: str, config: ExpertsConfig) -> None:
+        super().__init__()
+        self.base_layer = base_layer
+        self.in_features, self.out_features = _linear_shape(self.get_base_layer())
+        self.experts_A = nn.ModuleDict()
+        self.experts_B = nn.ModuleDict()
+        self.experts_router = nn.ModuleDict()
+        self.experts_noise = nn.ModuleDict()
+        self.experts_dropout = nn.ModuleDict()
+        self.num_experts: dict[str, int] = {}
+        self.scaling: dict[str, float] = {}
+        self.noise: dict[str, bool] = {}
+        self.frozen_peft_weight_names: dict[str, tuple[str, ...]] = {}
+        self.merged_adapters: list[str] = []
+        self._active_adapter: str | list[str] = adapter_name
+        self.update_layer(adapter_name, config)
+
+    def update_layer(self, adapter_name: str, config: ExpertsConfig) -> None:
+        """Add the experts and the router of one adapter; with its zero B they change no output yet."""
+        ranks = (config.num_experts + 1) * config.r
+        self.num_experts[adapter_name] = config.num_experts
+        self.scaling[adapter_name] = config.scaling
+        self.noise[adapter_name] = config.noise
+        self.experts_dropout[adapter_name] = nn.Dropout(config.dropout) if config.dropout > 0 else nn.Identity()
+        self.experts_A[adapter_name] = nn.Linear(self.in_features, ranks, bias=False)
+        self.experts_B[adapter_name] = nn.Linear(ranks, self.out_features, bias=False)
+        self.experts_router[adapter_name] = RouterLinear(self.in_features, config.num_experts)
+        self.experts_noise[adapter_name] = RouterLinear(self.in_features, config.num_experts)
+        # The fan-in of the stacked A is d_in, as that of each expert: one call initialises every expert like LoRA.
+        nn.init.kaiming_uniform_(self.experts_A[adapter_name].weight, a=math.sqrt(5))
+        nn.init.zeros_(self.experts_B[adapter_name].weight)
+        if not config.noise:
+            # Weights that no loss reaches must not count as trainable: decay moves them, and DDP waits for them.
+            self.frozen_peft_weight_names[adapter_name] = ("experts_noise",)
+        super()._move_adapter_to_device_of_base_layer(adapter_name)  # to the base's type, too: PEFT's convention
+        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
+
+    def gates(self, x: torch.Tensor, adapter_name: str) -> torch.Tensor:
+        """The share of each specific expert for each token.
+
+        Args:
+            x: the layer's input [..., d_in], without dropout.
+            adapter_name: whose router.
+
+        Returns:
+            [..., T] in float32; the last dimension sums to 1. Random only while training with `noise`.
+        """
+        x = x.float()  # once for both products
+        with _autocast_off(x.device.type):
+            logits = self.experts_router[adapter_name](x)
+            if self.training and self.noise[adapter_name]:
+                deviation = F.softplus(self.experts_noise[adapter_name](x))
+                logits = logits + torch.randn_like(logits) * deviation
+            return logits.softmax(dim=-1)
+
+    def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """The base layer's output plus that of the active adapters: [..., d_in] -> [..., d_out], type kept."""
+        result = self.base_layer(x, *args, **kwargs)
+        if self.disable_adapters:
+            return result
+        dtype = result.dtype
+        for adapter_name in self.active_adapters:
+            if adapter_name in self.experts_A:
+                result = result + self._experts(x, adapter_name)
+        return result.to(dtype)
+
+    def _experts(self, x: torch.Tensor, adapter_name: str) -> torch.Tensor:
+        """s * ( B_u A_u x + sum_j g_j(x) B_j A_j x ) for one adapter: [..., d_in] -> [..., d_out]."""
+        down, up = self.experts_A[adapter_name], self.experts_B[adapter_name]
+        # The universal expert's share is always 1. The scale goes in here too, where tokens have the fewest numbers.
+        shares = F.pad(self.gates(x, adapter_name), (1, 0), value=1.0) * self.scaling[adapter_name]
+        inputs = self.experts_dropout[adapter_name](self._cast_input_dtype(x, down.weight.dtype))
+        ranks = down(inputs).unflatten(-1, (self.num_experts[adapter_name] + 1, -1))
+        return up((ranks * shares.unsqueeze(-1).to(ranks.dtype)).flatten(-2))
+
+    def _move_adapter_to_device_of_base_layer(self, adapter_name: str, device: torch.device | None = None) -> None:
+        # PEFT calls this once it has assigned loaded weights (low_cpu_mem_usage), and its own version casts them to
+        # the base's type: float32 experts on a bfloat16 base would come back rounded.
+        target = device or self._get_base_layer_device_and_dtype(self.get_base_layer())[0]
+        for name in self.adapter_layer_names:
+            experts = getattr(self, name)
+            if adapter_name in experts and not any(weight.is_meta for weight in experts[adapter_name].parameters()):
+                experts[adapter_name].to(target)
+
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> NoReturn:
+        """Not possible for gates that depend on the token.
+
+        Raises:
+            NotImplementedError: always, with the reason.
+        """
+        raise NotImplementedError(MERGE_REFUSED)
+
+    def unmerge(self) -> NoReturn:
+        """Nothing is ever merged, see `merge`.
+
+        Raises:
+            NotImplementedError: always, with the reason.
+        """
+        raise NotImplementedError(MERGE_REFUSED)
+
+
+def _linear_shape(layer: nn.Module) -> tuple[int, int]:
+    """(d_in, d_out) of a layer that can carry experts."""
+    if isinstance(layer, Conv1D):
+        d_in, d_out = layer.weight.shape
+        return d_in, d_out
+    if isinstance(layer, nn.Linear):
+        return layer.in_features, layer.out_features
+    raise TypeError(f"experts can be put on nn.Linear and Conv1D layers, not on {type(layer).__name__}")
+
+
+def _autocast_off(device_type: str) -> AbstractContextManager[Any]:
+    """Full precision inside mixed-precision training; devices without autocast (meta) need nothing."""
+    if torch.amp.is_autocast_available(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()

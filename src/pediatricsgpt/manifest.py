@@ -1,0 +1,304 @@
+"""Fingerprints, manifests, and folders that are either done or not there.
+
+A unit of work (a node of the run's graph) writes into `<node>.partial/`, its manifest last, and is then renamed to
+`<node>/`: a folder with a manifest is a finished one, whatever was killed and whenever.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pediatricsgpt.errors import UserError
+
+MANIFEST = "manifest.json"
+_STATE = "fingerprint"
+_PACKAGE = "pediatricsgpt"
+_SPEAKERS = {"errors", "training.progress"}
+_DATA_SUFFIXES = {".yaml", ".json", ".jinja"}
+_RECORDED_PACKAGES = (
+    "pediatricsgpt",
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "datasets",
+    "tokenizers",
+    "numpy",
+    "pyarrow",
+    "jieba",
+    "pypdfium2",
+    "markitdown",
+)
+
+
+@dataclass(slots=True)
+class Manifest:
+    """What a finished folder says of itself.
+
+    `fingerprint` decides whether the work is still valid; `content` is the hash of what later work consumes, so that
+    work redone with the same result does not spread. Times and memory are for people and enter neither.
+    """
+
+    node: str
+    fingerprint: str
+    content: str
+    inputs: dict[str, str]
+    settings: Any
+    code: str
+    seed: int
+    counts: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    threads: int = 0
+    seconds: float = 0.0
+    peak_memory_mb: int = 0
+    finished: str = ""
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False, default=str).encode()).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_folder(folder: Path, ignore: Sequence[str] = ()) -> str:
+    """Hash over the names and bytes of all files in a folder, except the manifest and those named in `ignore`."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    kept = [path for path in files if path.name not in (MANIFEST, _STATE, *ignore)]
+    return digest([[path.relative_to(folder).as_posix(), hash_file(path)] for path in kept])
+
+
+class FileHashes:
+    """Content hashes of outside files, remembered by size and time of change so that large ones are read once."""
+
+    def __init__(self, store: Path) -> None:
+        self._store = store
+        self._known: dict[str, str] = {}
+        # A remembered hash is a convenience: a damaged store is simply built anew.
+        with contextlib.suppress(OSError, ValueError):
+            self._known = json.loads(store.read_text(encoding="utf-8"))
+
+    def __call__(self, path: Path) -> str:
+        """SHA-256 of a file, or of all files below a folder."""
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.is_file())
+            return digest([[file.relative_to(path).as_posix(), self(file)] for file in files])
+        stat = path.stat()
+        name = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+        if name not in self._known:
+            self._known[name] = hash_file(path)
+        return self._known[name]
+
+    def save(self) -> None:
+        """Keep what was learnt for the next run."""
+        write_atomically(self._store, json.dumps(self._known, indent=0, sort_keys=True))
+
+
+def code_version(modules: Sequence[str]) -> str:
+    """Hash of the code of the named modules and of all of ours that they import, with the data files beside them.
+
+    Comments, docstrings and layout do not count: rewording does not redo work. Neither do modules that only speak to
+    people (`_SPEAKERS`).
+    """
+    return digest([[name, _code_of(name).version] for name in sorted(_closure(modules))])[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    version: str
+    uses: frozenset[str]
+
+
+def _closure(modules: Sequence[str]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name not in found and name.removeprefix(_PACKAGE + ".") not in _SPEAKERS:
+            found.add(name)
+            waiting += _code_of(name).uses
+    return found
+
+
+@cache
+def _code_of(module: str) -> _Code:
+    source = _source_of(module)
+    if source is None:
+        raise ImportError(f"no source of module {module}")
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    uses = frozenset(filter(None, map(_module_named, _names(tree))))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [statement for statement in node.body if not _is_docstring(statement)]
+    data = sorted(file for file in source.parent.iterdir() if file.suffix in _DATA_SUFFIXES)
+    return _Code(digest([ast.dump(tree), [[file.name, hash_file(file)] for file in data]]), uses - {module})
+
+
+def _names(tree: ast.AST) -> Iterator[str]:
+    """What a module imports of ours, and the packages whose data files it opens by name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " " not in node.value:
+            yield node.value
+
+
+def _module_named(name: str) -> str | None:
+    """The module of ours that a dotted name means, if it means one."""
+    return name if name.startswith(_PACKAGE + ".") and _source_of(name) else None
+
+
+def _source_of(module: str) -> Path | None:
+    """The file of a module of ours, found without importing its package (which may import torch)."""
+    place = Path(__file__).parent.joinpath(*module.split(".")[1:])
+    candidates = (place / "__init__.py", place.with_name(place.name + ".py"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _is_docstring(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that can change a result, as installed."""
+    found = {}
+    for name in _RECORDED_PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a small file so that a reader sees the old or the new one, never half of it."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a finished folder; None where there is none.
+
+    Raises:
+        UserError: the manifest is there but cannot be read.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        return Manifest(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"damaged manifest ({error}); delete the folder to have it made again", path) from error
+
+
+def recover(folder: Path) -> None:
+    """Finish a replacement that was killed between its two renames."""
+    old = folder.with_name(folder.name + ".old")
+    if old.exists():
+        if folder.exists():
+            shutil.rmtree(old)
+        else:
+            old.rename(folder)
+
+
+def begin(folder: Path, fingerprint: str) -> Path:
+    """The partial folder to work in; what an interrupted run with the same fingerprint left there is kept."""
+    partial = folder.with_name(folder.name + ".partial")
+    state = partial / _STATE
+    if partial.exists() and not (state.is_file() and state.read_text(encoding="utf-8") == fingerprint):
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True, exist_ok=True)
+    state.write_text(fingerprint, encoding="utf-8")
+    return partial
+
+
+def finish(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest into the partial folder and put it in the place of an older result, if there is one."""
+    partial = folder.with_name(folder.name + ".partial")
+    (partial / _STATE).unlink()
+    manifest.versions = versions()
+    manifest.finished = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    write_atomically(partial / MANIFEST, json.dumps(dataclasses.asdict(manifest), ensure_ascii=False, indent=1))
+    old = folder.with_name(folder.name + ".old")
+    if folder.exists():
+        folder.rename(old)
+    partial.rename(folder)
+    if old.exists():
+        shutil.rmtree(old)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run folder for one process.
+
+    Raises:
+        UserError: another process holds it, or the folder cannot be written.
+    """
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("a+", encoding="utf-8")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise UserError(f"another pedgpt (process {file.read() or '?'}) works here; wait for it", folder) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+_DISK_ERRORS = {
+    errno.ENOSPC: "the disk is full; free some space and run the same command again, finished steps are kept",
+    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again, finished steps are kept",
+    errno.EROFS: "the file system is read-only; choose a folder that can be written",
+    errno.EACCES: "no permission to write here; choose a folder that can be written",
+    errno.EPERM: "not permitted to write here; choose a folder that can be written",
+    errno.ENOTDIR: "a file stands where a folder is needed; remove it or choose another folder",
+    errno.EEXIST: "a file stands where a folder is needed; remove it or choose another folder",
+}
+
+
+@contextlib.contextmanager
+def disk_errors(where: Path) -> Iterator[None]:
+    """Turn a full disk and an unwritable folder into a UserError; every other error passes through."""
+    try:
+        yield
+    except Exception as error:
+        reason = _disk_reason(error)
+        if reason is None:
+            raise
+        raise UserError(reason, getattr(error, "filename", None) or where) from error
+
+
+def _disk_reason(error: BaseException) -> str | None:
+    """Why the disk refused. Some libraries (Arrow, safetensors) keep only the text of the system's error."""
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        return _DISK_ERRORS[error.errno]
+    message = str(error)
+    if "No space left on device" in message or "os error 28" in message:
+        return _DISK_ERRORS[errno.ENOSPC]
+    return None

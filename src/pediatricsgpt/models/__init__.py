@@ -1,0 +1,1 @@
+"""Models: making and loading them, turning dialogues into tokens, generating."""

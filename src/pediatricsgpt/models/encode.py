@@ -1,0 +1,125 @@
+"""From text and dialogues to tokens and labels: what carries loss, and what does not.
+
+One place does it for training, for held-out loss and for `pedgpt preview`, so that what is shown is what is trained.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pediatricsgpt.errors import UserError
+from pediatricsgpt.records import Message
+
+IGNORED = -100
+_GENERATION_MARK = re.compile(r"\{%-?\s*generation\s*-?%\}")
+
+
+@dataclass(slots=True)
+class Encoded:
+    """Token ids and labels of equal length; a label of -100 carries no loss."""
+
+    input_ids: list[int]
+    labels: list[int]
+
+
+def encode_text(tokenizer: Any, text: str) -> Encoded:
+    """Plain text for continued pre-training: every token and the end token carry loss (paper, equation of CPT)."""
+    ids = [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+    return Encoded(ids, list(ids))
+
+
+def encode_dialogue(tokenizer: Any, messages: Sequence[Message]) -> Encoded:
+    """A dialogue in the base's chat template: every assistant turn and its end token carry loss, nothing else does.
+
+    A template with generation markers says itself where the assistant speaks; for one without, the turns are found
+    by rendering the dialogue turn by turn.
+
+    Raises:
+        UserError: the tokenizer has no chat template, or one that rewrites earlier turns and has no markers.
+    """
+    template = chat_template(tokenizer)
+    if _GENERATION_MARK.search(template):
+        rendered = tokenizer.apply_chat_template(
+            list(messages), tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+        )
+        ids, mask = rendered["input_ids"], rendered["assistant_masks"]
+    else:
+        ids, mask = _mask_by_turns(tokenizer, messages)
+    return Encoded(list(ids), [token if loss else IGNORED for token, loss in zip(ids, mask, strict=True)])
+
+
+def encode_prompt(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
+    """Token ids of a dialogue up to and including the start of the assistant's next turn."""
+    chat_template(tokenizer)
+    rendered = tokenizer.apply_chat_template(
+        list(messages), tokenize=True, return_dict=True, add_generation_prompt=True
+    )
+    return list(rendered["input_ids"])
+
+
+def encode_answer(tokenizer: Any, prompt: Sequence[Message], answer: Message) -> tuple[list[int], list[int]]:
+    """Token ids of a prompt and of one answer to it, with the answer's end token and nothing behind it."""
+    encoded = encode_dialogue(tokenizer, [*prompt, answer])
+    start = len(encode_prompt(tokenizer, prompt))
+    end = max(index for index, label in enumerate(encoded.labels) if label != IGNORED) + 1
+    return encoded.input_ids[:start], encoded.input_ids[start:end]
+
+
+def end_of_turn(tokenizer: Any) -> int:
+    """Id of the token that ends an assistant turn in this chat template.
+
+    It need not be the tokenizer's end token: many base models end a text with another token than a turn.
+    """
+    exchange = [Message(role="user", content="1"), Message(role="assistant", content="2")]
+    rendered: str = tokenizer.apply_chat_template(exchange, tokenize=False)
+    ids = tokenizer(rendered[rendered.rindex("2") + 1 :], add_special_tokens=False)["input_ids"]
+    special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+    return next((token for token in ids if token in special), tokenizer.eos_token_id)
+
+
+def chat_template(tokenizer: Any) -> str:
+    """The tokenizer's chat template.
+
+    Raises:
+        UserError: it has none.
+    """
+    template = tokenizer.chat_template
+    if not isinstance(template, str):
+        raise UserError(
+            "this model has no chat template; set model.chat_template to a Jinja file", tokenizer.name_or_path or None
+        )
+    return template
+
+
+def _mask_by_turns(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
+    """Ids and loss mask from character spans: each assistant turn is what rendering it adds to its prompt."""
+    whole: str = tokenizer.apply_chat_template(list(messages), tokenize=False)
+    end_token = tokenizer.convert_ids_to_tokens(end_of_turn(tokenizer))
+    spans: list[tuple[int, int]] = []
+    for index, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        before = tokenizer.apply_chat_template(list(messages[:index]), tokenize=False, add_generation_prompt=True)
+        after = tokenizer.apply_chat_template(list(messages[: index + 1]), tokenize=False)
+        if not (whole.startswith(before) and whole.startswith(after)):
+            raise UserError(
+                "this chat template rewrites earlier turns, so the assistant's turns cannot be told apart; "
+                "add {% generation %} markers to it and set model.chat_template",
+                tokenizer.name_or_path or None,
+            )
+        spans.append((len(before), _end_of_turn(after, len(before), end_token)))
+    encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
+    mask = [
+        int(any(start >= first and end <= last for first, last in spans) and end > start)
+        for start, end in encoded["offset_mapping"]
+    ]
+    return encoded["input_ids"], mask
+
+
+def _end_of_turn(text: str, start: int, eos: str) -> int:
+    """Where the turn that begins at `start` ends: behind its end token, or at the end of the text."""
+    position = text.find(eos, start)
+    return len(text) if position < 0 else position + len(eos)

@@ -1,0 +1,102 @@
+"""The one generation engine: answers to prompts, in length-sorted batches or as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from threading import Thread
+from typing import Any
+
+from pediatricsgpt.errors import UserError
+from pediatricsgpt.models.encode import encode_prompt, end_of_turn
+from pediatricsgpt.models.load import Loaded
+from pediatricsgpt.records import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen. Temperature 0 is greedy: the same prompt gives the same answer."""
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    repetition_penalty: float = 1.0
+
+
+class Engine:
+    """Generates with a loaded model. Prompts longer than the model's window are refused, never cut."""
+
+    def __init__(self, loaded: Loaded, sampling: Sampling, batch_size: int = 8) -> None:
+        self._model = loaded.model.eval()
+        self._tokenizer = loaded.tokenizer
+        self._sampling = sampling
+        self._batch_size = batch_size
+        self._window = getattr(loaded.model.config, "max_position_embeddings", None)
+
+    def answers(
+        self, prompts: Sequence[Sequence[Message]], done: Iterable[int] = ()
+    ) -> Iterator[list[tuple[int, str]]]:
+        """Answer all prompts; yields a batch of (index, answer) as each is finished.
+
+        The batches are a function of the prompts alone, and a batch of which every index is in `done` is skipped:
+        a run that was interrupted gives the same answers as one that was not.
+        """
+        encoded = [encode_prompt(self._tokenizer, prompt) for prompt in prompts]
+        for index, ids in enumerate(encoded):
+            self._check_length(ids, f"prompt {index + 1}")
+        order = sorted(range(len(encoded)), key=lambda index: (len(encoded[index]), index))
+        finished = set(done)
+        for start in range(0, len(order), self._batch_size):
+            batch = order[start : start + self._batch_size]
+            if not finished.issuperset(batch):
+                yield list(zip(batch, self._generate([encoded[index] for index in batch]), strict=True))
+
+    def stream(self, messages: Sequence[Message]) -> Iterator[str]:
+        """The answer to one dialogue, piece by piece as it is generated."""
+        import torch
+        from transformers import TextIteratorStreamer
+
+        ids = encode_prompt(self._tokenizer, messages)
+        self._check_length(ids, "the dialogue")
+        streamer = TextIteratorStreamer(self._tokenizer, skip_prompt=True, skip_special_tokens=True)
+        inputs = torch.tensor([ids], device=self._model.device)
+        thread = Thread(target=self._generate_ids, args=(inputs, torch.ones_like(inputs), streamer), daemon=True)
+        thread.start()
+        yield from streamer
+        thread.join()
+
+    def _check_length(self, ids: Sequence[int], what: str) -> None:
+        if self._window is not None and len(ids) + self._sampling.max_new_tokens > self._window:
+            raise UserError(
+                f"{what} has {len(ids)} tokens; with {self._sampling.max_new_tokens} new ones that is more than the "
+                f"model's window of {self._window}; shorten it or lower max_new_tokens"
+            )
+
+    def _generate(self, batch: list[list[int]]) -> list[str]:
+        import torch
+
+        width = max(map(len, batch))
+        pad = self._tokenizer.pad_token_id
+        device = self._model.device
+        ids = torch.tensor([[pad] * (width - len(row)) + row for row in batch], device=device)
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in batch], device=device)
+        output = self._generate_ids(ids, mask)
+        texts: list[str] = self._tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
+        return [text.strip() for text in texts]
+
+    def _generate_ids(self, ids: Any, mask: Any, streamer: Any = None) -> Any:
+        import torch
+
+        sampling = self._sampling
+        greedy: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        chosen = {"do_sample": True, "temperature": sampling.temperature} if sampling.temperature else greedy
+        with torch.inference_mode():
+            return self._model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                max_new_tokens=sampling.max_new_tokens,
+                repetition_penalty=sampling.repetition_penalty,
+                pad_token_id=self._tokenizer.pad_token_id,
+                eos_token_id=sorted({self._tokenizer.eos_token_id, end_of_turn(self._tokenizer)}),
+                streamer=streamer,
+                **chosen,
+            )

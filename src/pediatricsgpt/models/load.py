@@ -1,0 +1,213 @@
+"""Making a small base, and loading any model: a run's phase folder, a local folder or a hub id."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pediatricsgpt.errors import UserError, require_extra
+from pediatricsgpt.models.settings import InitSettings, ModelSettings
+
+BASE_REFERENCE = "base.json"
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A model with its tokenizer. `model` is a transformers or PEFT causal language model in evaluation mode."""
+
+    model: Any
+    tokenizer: Any
+    name: str
+
+
+def make_base(settings: ModelSettings, folder: Path, recipe_folder: Path, seed: int) -> dict[str, Any]:
+    """Write the base of a run into `folder`: new weights for `init`, or a reference for `base`.
+
+    Returns:
+        counts for the manifest: parameters and vocabulary of a new model.
+
+    Raises:
+        UserError: the tokenizer or the base is not where the recipe says.
+    """
+    if settings.init is None:
+        reference = {
+            "base": local_or_hub(str(settings.base), recipe_folder),
+            "revision": settings.revision,
+            "trust_remote_code": settings.trust_remote_code,
+            "chat_template": _template_text(settings, recipe_folder),
+        }
+        (folder / BASE_REFERENCE).write_text(json.dumps(reference, ensure_ascii=False, indent=1), encoding="utf-8")
+        return {}
+    tokenizer = _tokenizer_for_init(settings, recipe_folder)
+    model = _new_model(settings.init, tokenizer, seed)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return {"parameters": sum(weight.numel() for weight in model.parameters()), "vocabulary": len(tokenizer)}
+
+
+def local_or_hub(name: str, recipe_folder: Path) -> str:
+    """A path relative to the recipe as an absolute one; anything that is no folder stays a hub id.
+
+    Raises:
+        UserError: it looks like a path, and there is no such folder.
+    """
+    path = (recipe_folder / name).expanduser()
+    if path.is_dir():
+        _check_folder(path)
+        return str(path.resolve())
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise UserError("no such model folder", path)
+    return name
+
+
+def _template_text(settings: ModelSettings, recipe_folder: Path) -> str | None:
+    if settings.chat_template is None:
+        return None
+    path = recipe_folder / settings.chat_template
+    if not path.is_file():
+        raise UserError("no such chat template", path)
+    return path.read_text(encoding="utf-8")
+
+
+def _tokenizer_for_init(settings: ModelSettings, recipe_folder: Path) -> Any:
+    transformers = _transformers()
+    folder = recipe_folder / (settings.tokenizer or Path())
+    if not (folder / "tokenizer.json").is_file():
+        raise UserError("no tokenizer.json in this folder", folder)
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_file=str(folder / "tokenizer.json"),
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        clean_up_tokenization_spaces=False,
+    )
+    packaged = resources.files("pediatricsgpt.models").joinpath("chat_template.jinja").read_text(encoding="utf-8")
+    tokenizer.chat_template = _template_text(settings, recipe_folder) or packaged.strip()
+    return tokenizer
+
+
+def _new_model(settings: InitSettings, tokenizer: Any, seed: int) -> Any:
+    transformers = _transformers()
+    transformers.set_seed(seed)
+    shape = settings.model_dump(exclude={"architecture"})
+    config = transformers.Qwen3Config(
+        **shape,
+        vocab_size=len(tokenizer),
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )
+    model = transformers.Qwen3ForCausalLM(config)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model
+
+
+def load(where: str | Path, *, dtype: str = "auto", trainable: bool = False) -> Loaded:
+    """Load a model: a phase folder of a run, a local folder (also of a PEFT adapter) or a hub id.
+
+    Args:
+        where: folder or hub id.
+        dtype: `auto` takes the precision of the saved weights; else a torch name such as `float32`.
+        trainable: keep an adapter's weights trainable and the model in training mode.
+
+    Raises:
+        UserError: no such folder, no weights in it, or the hub cannot be reached.
+    """
+    folder = Path(where).expanduser()
+    if not folder.is_dir():
+        return _load_weights(str(_hub_name(where)), dtype, trainable, name=str(where))
+    if (folder / BASE_REFERENCE).is_file():
+        return _load_reference(folder, dtype, trainable)
+    if (folder / "adapter_config.json").is_file():
+        return _load_adapter(folder, dtype, trainable)
+    _check_folder(folder)
+    return _load_weights(str(folder), dtype, trainable, name=str(where))
+
+
+def load_tokenizer(where: str | Path) -> Any:
+    """The tokenizer of a model as `load` finds it, without the weights."""
+    folder = Path(where).expanduser()
+    if folder.is_dir() and (folder / BASE_REFERENCE).is_file():
+        reference = json.loads((folder / BASE_REFERENCE).read_text(encoding="utf-8"))
+        tokenizer = _pretrained("AutoTokenizer", reference["base"], **_reference_arguments(reference))
+        tokenizer.chat_template = reference["chat_template"] or tokenizer.chat_template
+        return tokenizer
+    return _pretrained("AutoTokenizer", str(folder) if folder.is_dir() else str(_hub_name(where)))
+
+
+def _reference_arguments(reference: dict[str, Any]) -> dict[str, Any]:
+    return {"revision": reference["revision"] or "main", "trust_remote_code": reference["trust_remote_code"]}
+
+
+def _load_reference(folder: Path, dtype: str, trainable: bool) -> Loaded:
+    reference = json.loads((folder / BASE_REFERENCE).read_text(encoding="utf-8"))
+    loaded = _load_weights(
+        reference["base"], dtype, trainable, name=str(folder), arguments=_reference_arguments(reference)
+    )
+    loaded.tokenizer.chat_template = reference["chat_template"] or loaded.tokenizer.chat_template
+    return loaded
+
+
+def _load_adapter(folder: Path, dtype: str, trainable: bool) -> Loaded:
+    try:
+        from peft import PeftModel
+
+        import pediatricsgpt.experts  # noqa: F401  (registers the experts tuner with PEFT)
+    except ImportError as error:
+        raise require_extra("train", error) from error
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    base = Path(config.get("base_model_name_or_path") or "")
+    # A run that was moved or copied: its phases still lie side by side.
+    sibling = folder.resolve().parent / base.name
+    loaded = load(sibling if not base.is_dir() and sibling.is_dir() else str(base), dtype=dtype)
+    model = PeftModel.from_pretrained(loaded.model, str(folder), is_trainable=trainable)
+    return Loaded(model=model.train(trainable), tokenizer=loaded.tokenizer, name=str(folder))
+
+
+def _load_weights(
+    where: str, dtype: str, trainable: bool, name: str, arguments: dict[str, Any] | None = None
+) -> Loaded:
+    model = _pretrained("AutoModelForCausalLM", where, dtype=dtype, **(arguments or {}))
+    tokenizer = _pretrained("AutoTokenizer", where, **(arguments or {}))
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return Loaded(model=model.train(trainable), tokenizer=tokenizer, name=name)
+
+
+def _pretrained(kind: str, where: str, **arguments: Any) -> Any:
+    transformers = _transformers()
+    try:
+        return getattr(transformers, kind).from_pretrained(where, **arguments)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(f"cannot load this model: {reason}", where) from error
+
+
+def _hub_name(where: str | Path) -> str:
+    name = str(where)
+    if name.startswith((".", "/", "~")) or name.count("/") != 1 or Path(name).parent.is_dir():
+        raise UserError("no such model folder (a hub id has the form owner/name)", name)
+    return name
+
+
+def _check_folder(folder: Path) -> None:
+    if (folder / BASE_REFERENCE).is_file() or (folder / "adapter_config.json").is_file():
+        return
+    if not (folder / "config.json").is_file():
+        raise UserError("no config.json in this folder: it is not a model", folder)
+    if not any(next(folder.glob(pattern), None) for pattern in _WEIGHTS):
+        raise UserError("no weights in this folder (*.safetensors or pytorch_model*.bin)", folder)
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise require_extra("train", error) from error
+    transformers.logging.disable_progress_bar()
+    return transformers

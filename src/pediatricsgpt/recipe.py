@@ -1,0 +1,207 @@
+"""The recipe: one typed YAML file describes one whole run.
+
+It composes the rooms' own settings. Every error names the file, the line and the field, and what to do; a misspelt key
+is answered with the nearest real one. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from pediatricsgpt.corpus.settings import CorpusSettings
+from pediatricsgpt.errors import UserError
+from pediatricsgpt.evaluation.settings import EvaluationSettings
+from pediatricsgpt.models.settings import ModelSettings
+from pediatricsgpt.settings import Settings
+from pediatricsgpt.training.settings import CptSettings, DfpoSettings, ExpertsSettings, SftSettings
+
+Path_ = tuple[str | int, ...]
+
+
+class Recipe(Settings):
+    """One whole run, from sources to report."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the run: its results are in runs/NAME"""
+    seed: int = Field(default=17, ge=0, lt=2**32)
+    """Seed of everything that is drawn: split, order, weights, sampling"""
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads; null takes all cores. Results are equal bit for bit only with the same number"""
+    corpus: CorpusSettings
+    """Sources and how the training sets are built from them"""
+    model: ModelSettings
+    """The base model"""
+    cpt: CptSettings = CptSettings()
+    """Phase 1: continued pre-training"""
+    sft: SftSettings = SftSettings()
+    """Phase 2: supervised fine-tuning"""
+    dfpo: DfpoSettings = DfpoSettings()
+    """Phase 3: preference optimisation"""
+    experts: ExpertsSettings = ExpertsSettings()
+    """Phase 4: mixture of universal-specific experts"""
+    evaluation: EvaluationSettings = EvaluationSettings()
+    """What the models are measured on"""
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read and check a recipe.
+
+    Args:
+        path: a YAML file.
+        overrides: changes of the form `a.b=value`, the value in YAML.
+
+    Raises:
+        UserError: the file cannot be read, or a setting is unknown, of a wrong type or contradicts another; the error
+            names the file, the line and the field.
+    """
+    text = _read(path)
+    tree, values = _parse(path, text)
+    for override in overrides:
+        _apply(values, override)
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise _explain(error, path, tree) from error
+
+
+def documentation(model: type[BaseModel] = Recipe, indent: int = 0) -> Iterator[str]:
+    """Every setting with its type, default and meaning, as lines of commented YAML."""
+    pad = "  " * indent
+    for name, field in model.model_fields.items():
+        inner = _settings_class(field.annotation)
+        yield f"{pad}# {field.description or (inner.__doc__ if inner else '')}".rstrip()
+        if inner is None:
+            default = "" if field.is_required() else _yaml_value(field.get_default(call_default_factory=True))
+            yield f"{pad}{name}: {default or '(required)'}"
+        else:
+            yield f"{pad}{name}:{'  # a list' if get_origin(field.annotation) is list else ''}"
+            yield from documentation(inner, indent + 1)
+
+
+def _yaml_value(value: Any) -> str:
+    return str(yaml.safe_dump(value, allow_unicode=True, default_flow_style=True)).strip().removesuffix("\n...")
+
+
+def _read(path: Path) -> str:
+    if not path.is_file():
+        raise UserError("no such recipe", path)
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError("a recipe must be UTF-8 text", path) from error
+
+
+def _parse(path: Path, text: str) -> tuple[yaml.Node | None, dict[str, Any]]:
+    try:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else path
+        raise UserError(f"not YAML: {getattr(error, 'problem', error)}", where) from error
+    if not isinstance(values, dict):
+        raise UserError("a recipe is a mapping with name, corpus, model, …; this file has none", path)
+    return tree, values
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    name, separator, raw = override.partition("=")
+    if not separator or not name:
+        raise UserError(f"--set takes key=value with a dotted key, for example sft.max_length=512, not '{override}'")
+    *parents, last = name.strip().split(".")
+    target = values
+    for parent in parents:
+        below = target.setdefault(parent, {})
+        if not isinstance(below, dict):
+            raise UserError(f"--set {name}: '{parent}' is no block of settings")
+        target = below
+    try:
+        target[last] = yaml.safe_load(raw)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {name}: '{raw}' is not a YAML value") from error
+
+
+def _explain(error: ValidationError, path: Path, tree: yaml.Node | None) -> UserError:
+    """The first problem of a recipe in one line, and how many more there are."""
+    # A misspelt key also makes the right one missing: what is unknown explains more than what is absent.
+    problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
+    first = problems[0]
+    location = tuple(part for part in first["loc"] if not (isinstance(part, str) and part.startswith("function-")))
+    line = _line_of(tree, location)
+    field = ".".join(str(part) for part in location)
+    more = f" (and {len(problems) - 1} more problem{'s' if len(problems) > 2 else ''})" if len(problems) > 1 else ""
+    return UserError(_message(first, location, field) + more, f"{path}:{line}" if line else path)
+
+
+def _message(problem: Any, location: Path_, field: str) -> str:
+    if problem["type"] == "extra_forbidden":
+        known = _keys_at(location[:-1])
+        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
+        return f"unknown setting '{field}'; {hint}"
+    if problem["type"] == "missing":
+        meaning = _description_at(location)
+        return f"'{field}' is required" + (f" ({meaning})" if meaning else "")
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{field or 'recipe'}: {message}" + _got(problem)
+
+
+def _got(problem: Any) -> str:
+    value = problem.get("input")
+    shown = isinstance(value, str | int | float | bool) and problem["type"] != "value_error"
+    return f", not {value!r}" if shown else ""
+
+
+def _line_of(node: yaml.Node | None, location: Path_) -> int | None:
+    """Line (from 1) of the deepest part of `location` that stands in the file."""
+    line = None
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
+            if found is None:
+                break
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line
+
+
+def _settings_class(annotation: Any) -> type[BaseModel] | None:
+    """The settings class in a field's type: itself, in a list, or beside None."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (list, typing.Union, types.UnionType):
+        return next(filter(None, map(_settings_class, get_args(annotation))), None)
+    return None
+
+
+def _class_at(location: Path_) -> type[BaseModel] | None:
+    current: type[BaseModel] | None = Recipe
+    for part in location:
+        if isinstance(part, int) or current is None:
+            continue
+        field = current.model_fields.get(part)
+        current = _settings_class(field.annotation) if field else None
+    return current
+
+
+def _keys_at(location: Path_) -> list[str]:
+    found = _class_at(location)
+    return list(found.model_fields) if found else []
+
+
+def _description_at(location: Path_) -> str | None:
+    found = _class_at(location[:-1])
+    field = found.model_fields.get(str(location[-1])) if found else None
+    return field.description if field else None

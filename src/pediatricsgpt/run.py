@@ -1,0 +1,235 @@
+"""The graph of a run: what follows what, what is stale, what is skipped.
+
+A node is done when its folder has a manifest with the node's present fingerprint: the hash of what it consumes, its
+own settings and its code. Fingerprints use the *content* of earlier results, so work that was redone with the same
+result does not spread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from pediatricsgpt import manifest
+from pediatricsgpt.errors import UserError
+from pediatricsgpt.manifest import FileHashes, Manifest
+from pediatricsgpt.recipe import Recipe
+
+# What a node writes for people and no later node consumes: it does not enter the content hash.
+UNCONSUMED = ("training.jsonl", "README.md")
+
+
+@dataclass(slots=True)
+class Context:
+    """What a node's work gets: the folder to write into, and where its inputs are."""
+
+    folder: Path
+    inputs: dict[str, Path]
+    recipe: Recipe
+    recipe_folder: Path
+    console: Console
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One step of a run. `work` returns counts for the manifest."""
+
+    name: str
+    inputs: tuple[str, ...]
+    settings: Any
+    modules: tuple[str, ...]
+    """Modules that its result depends on; what they import comes with them"""
+    work: Callable[[Context], dict[str, Any]]
+    files: Callable[[], list[Path]] = field(default=list)
+    """Outside files that the node reads"""
+    trains: bool = False
+    """Uses torch: threads and seeds must be set first"""
+
+
+@dataclass(slots=True)
+class State:
+    """Where a node stands before a run."""
+
+    node: Node
+    fingerprint: str | None
+    """None while an input is still to be made: the content that it will have is not known"""
+    status: Literal["done", "run", "resume", "waits"]
+    manifest: Manifest | None = None
+
+
+class Run:
+    """A recipe with its folder and its graph."""
+
+    def __init__(
+        self, recipe: Recipe, recipe_path: Path, folder: Path, nodes: Sequence[Node], console: Console
+    ) -> None:
+        self.recipe = recipe
+        self.recipe_folder = recipe_path.parent
+        self.folder = folder
+        self.nodes = list(nodes)
+        self._console = console
+        self._hashes = FileHashes(folder / ".hashes.json")
+        self._forced: set[str] = set()
+
+    def path(self, name: str) -> Path:
+        """The folder of a node."""
+        return self.folder / name
+
+    def select(self, stages: Sequence[str]) -> list[Node]:
+        """The named nodes (or all below a folder such as `corpus`) and everything that they need, in order.
+
+        Raises:
+            UserError: no node has such a name.
+        """
+        wanted: set[str] = set()
+        for stage in stages:
+            wanted |= {node.name for node in self._named(stage)}
+        for node in reversed(self.nodes):
+            if node.name in wanted:
+                wanted |= set(node.inputs)
+        return [node for node in self.nodes if node.name in wanted]
+
+    def force(self, stage: str) -> None:
+        """Redo a stage and what follows from it, even if it is up to date."""
+        self._forced |= {node.name for node in self._named(stage)}
+        for node in self.nodes:
+            if self._forced & set(node.inputs):
+                self._forced.add(node.name)
+
+    def _named(self, stage: str) -> list[Node]:
+        found = [node for node in self.nodes if node.name == stage or node.name.startswith(stage + "/")]
+        if not found:
+            names = ", ".join(dict.fromkeys(node.name.split("/")[0] for node in self.nodes))
+            raise UserError(f"no stage '{stage}'; there are {names} and their steps, as `pedgpt plan` lists them")
+        return found
+
+    def states(self, nodes: Sequence[Node]) -> Iterator[State]:
+        """Where each node stands, looking at the disk at the moment of asking."""
+        pending: set[str] = set()
+        for node in nodes:
+            if pending & set(node.inputs):
+                pending.add(node.name)
+                yield State(node, None, "waits")
+                continue
+            state = self._state(node)
+            if state.status != "done":
+                pending.add(node.name)
+            yield state
+
+    def _state(self, node: Node) -> State:
+        manifest.recover(self.path(node.name))
+        fingerprint = self._fingerprint(node)
+        found = manifest.read_manifest(self.path(node.name))
+        if found is not None and found.fingerprint == fingerprint and node.name not in self._forced:
+            return State(node, fingerprint, "done", found)
+        partial = self.path(node.name + ".partial")
+        started = partial.is_dir() and (partial / "fingerprint").is_file()
+        same = started and (partial / "fingerprint").read_text(encoding="utf-8") == fingerprint
+        return State(node, fingerprint, "resume" if same else "run", found)
+
+    def _input_hashes(self, node: Node) -> dict[str, str]:
+        hashes = {}
+        for name in node.inputs:
+            found = manifest.read_manifest(self.path(name))
+            if found is None:
+                raise UserError("this step has no result yet", self.path(name))
+            hashes[name] = found.content
+        for file in node.files():
+            hashes[str(file)] = self._hashes(file)
+        return hashes
+
+    def _fingerprint(self, node: Node) -> str:
+        hashes = sorted(self._input_hashes(node).items())
+        # Files by content, not by absolute path: a moved project is not a changed one.
+        named = [[name if name in node.inputs else Path(name).name, value] for name, value in hashes]
+        return manifest.digest([node.name, named, node.settings, manifest.code_version(node.modules)])
+
+    def execute(self, nodes: Sequence[Node]) -> list[str]:
+        """Do what is not done, in order; what is done is skipped.
+
+        Returns:
+            names of the nodes that were worked on.
+        """
+        worked = []
+        skipped: list[str] = []
+        for index, node in enumerate(nodes, 1):
+            state = self._state(node)
+            if state.status == "done":
+                skipped.append(node.name)
+                continue
+            resumed = ", going on where it was" if state.status == "resume" else ""
+            self._console.print(f"[bold][{index}/{len(nodes)}] {node.name}[/bold]{resumed}", highlight=False)
+            self._do(node, str(state.fingerprint))
+            self._forced.discard(node.name)
+            worked.append(node.name)
+        if skipped:
+            self._console.print(f"up to date: {', '.join(skipped)}", style="dim", highlight=False)
+        self._hashes.save()
+        return worked
+
+    def _do(self, node: Node, fingerprint: str) -> None:
+        target = self.path(node.name)
+        with manifest.disk_errors(target):
+            folder = manifest.begin(target, fingerprint)
+            if node.trains:
+                prepare_torch(self.recipe)
+            inputs = {name: self.path(name) for name in node.inputs}
+            context = Context(folder, inputs, self.recipe, self.recipe_folder, self._console)
+            start = time.perf_counter()
+            counts = node.work(context)
+            seconds = round(time.perf_counter() - start, 2)
+            entry = Manifest(
+                node=node.name,
+                fingerprint=fingerprint,
+                content=manifest.hash_folder(folder, ignore=UNCONSUMED),
+                inputs=self._input_hashes(node),
+                settings=node.settings,
+                code=manifest.code_version(node.modules),
+                seed=self.recipe.seed,
+                counts=counts,
+                threads=_threads(),
+                seconds=seconds,
+                peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            )
+            manifest.finish(target, entry)
+        self._console.print(f"  {_short(counts)}[dim]  {seconds:.1f} s[/dim]", highlight=False)
+
+
+def _short(counts: dict[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in counts.items() if _plain(value))
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _threads() -> int:
+    """Threads that torch computes with; 0 where torch was not needed."""
+    import sys
+
+    return sys.modules["torch"].get_num_threads() if "torch" in sys.modules else 0
+
+
+def prepare_torch(recipe: Recipe) -> None:
+    """Fix what results depend on: the number of threads and every random generator."""
+    import torch
+    import transformers
+
+    if recipe.threads is not None:
+        torch.set_num_threads(recipe.threads)
+    transformers.set_seed(recipe.seed)
+    transformers.logging.set_verbosity_error()
+
+
+@contextlib.contextmanager
+def opened(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, and say in one line what is wrong with the disk if it cannot be written."""
+    with manifest.disk_errors(folder), manifest.locked(folder):
+        yield

@@ -1,0 +1,1 @@
+"""The four training phases, one file each: `cpt`, `sft`, `dfpo`, `expert_sft`."""

@@ -1,0 +1,120 @@
+"""What the four phases share: arguments, resuming, saving, the log."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from transformers import PrinterCallback
+from trl import SFTConfig, SFTTrainer
+
+from pediatricsgpt.models.load import Loaded
+from pediatricsgpt.records import write_json_lines
+from pediatricsgpt.training.data import Prepared
+from pediatricsgpt.training.progress import ProgressBar
+from pediatricsgpt.training.settings import PhaseSettings
+
+LOG = "training.jsonl"
+_CHECKPOINTS = "checkpoints"
+
+
+@dataclass(slots=True)
+class Job:
+    """One phase to train: the model that comes in, the data, and the folder that the result goes to."""
+
+    name: str
+    model: Path
+    data: Path
+    folder: Path
+    seed: int
+    console: Console
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the trainer keeps its checkpoints until the phase is done."""
+        return self.folder / _CHECKPOINTS
+
+
+def arguments(config: Any, job: Job, settings: PhaseSettings, **own: Any) -> Any:
+    """Training arguments: ours, then the recipe's, which win.
+
+    Precision defaults to bfloat16 on a GPU that has it and to float32 elsewhere; TRL's own default is bfloat16
+    everywhere.
+    """
+    bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    defaults = {
+        "bf16": bf16 and not settings.trainer.get("fp16", False),
+        "gradient_checkpointing": torch.cuda.is_available(),
+        "logging_steps": 5,
+        "save_total_limit": 1,
+        "use_cpu": not torch.cuda.is_available(),
+    }
+    fixed = {
+        "output_dir": str(job.checkpoints),
+        "seed": job.seed,
+        "data_seed": job.seed,
+        "max_length": settings.max_length,
+        "report_to": [],
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+    }
+    return config(**{**defaults, **settings.trainer, **own, **fixed})
+
+
+def supervised(
+    job: Job, settings: PhaseSettings, loaded: Loaded, prepared: Prepared, *, packing: str | None, model: Any = None
+) -> dict[str, Any]:
+    """Train on token ids and labels with TRL's `SFTTrainer`.
+
+    Args:
+        packing: `bfd` (whole rows), `bfd_split` (long rows are split), or None for one row a sequence.
+        model: what to train, if not the loaded model itself (an adapter around it).
+    """
+    packed = {"packing": packing is not None, **({"packing_strategy": packing} if packing else {})}
+    trainer = SFTTrainer(
+        model=loaded.model if model is None else model,
+        args=arguments(SFTConfig, job, settings, **packed),
+        train_dataset=prepared.dataset,
+        processing_class=loaded.tokenizer,
+    )
+    return run(trainer, job, loaded, prepared)
+
+
+def run(trainer: Any, job: Job, loaded: Loaded, prepared: Prepared) -> dict[str, Any]:
+    """Train to the end, from the last whole checkpoint if there is one; save the model and the log.
+
+    Returns:
+        counts for the manifest: rows, tokens, steps, and the share of parameters that were trained.
+    """
+    trainer.remove_callback(PrinterCallback)  # it prints every log as a dictionary
+    trainer.add_callback(ProgressBar(job.name, job.console))
+    checkpoint = last_checkpoint(job.checkpoints)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.save_model(str(job.folder))
+    # It holds absolute paths and a pickle; the recipe and the manifest say the same in the open.
+    (job.folder / "training_args.bin").unlink(missing_ok=True)
+    loaded.tokenizer.save_pretrained(str(job.folder))
+    write_json_lines(job.folder / LOG, trainer.state.log_history)
+    shutil.rmtree(job.checkpoints, ignore_errors=True)
+    weights = list(trainer.model.parameters())
+    total = sum(weight.numel() for weight in weights)
+    trained = sum(weight.numel() for weight in weights if weight.requires_grad)
+    return {
+        **prepared.counts,
+        "steps": trainer.state.global_step,
+        "parameters": total,
+        "trained_parameters": trained,
+        "trained_share_percent": round(100 * trained / total, 3),
+    }
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end: the trainer's state is the last file that goes into it."""
+    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    for broken in set(folder.glob("checkpoint-*")) - set(whole):
+        shutil.rmtree(broken)
+    return max(whole, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)

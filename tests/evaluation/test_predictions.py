@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pediatricsgpt.errors import UserError
+from pediatricsgpt.evaluation.predictions import Prediction, read_predictions
+
+GOOD = {"prediction": "多喝水", "reference": "多喝水，休息"}
+
+
+def write(path, *rows):
+    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n", encoding="utf-8")
+    return path
+
+
+def test_bare_pairs_and_full_rows_are_read(tmp_path):
+    full = {
+        **GOOD,
+        "id": 7,
+        "task": "medkqa",
+        "department": "儿科",
+        "age_band": "infant",
+        "model": "m",
+        "messages": [{"role": "user", "content": "宝宝发热"}],
+        "anything": [1],
+    }
+    bare, labelled = read_predictions(write(tmp_path / "p.jsonl", GOOD, full))
+    assert bare == Prediction("多喝水", "多喝水，休息")
+    assert labelled == Prediction(
+        "多喝水", "多喝水，休息", "7", "medkqa", "儿科", "infant", "m", ({"role": "user", "content": "宝宝发热"},)
+    )
+
+
+def test_byte_order_mark_blank_lines_and_line_separators_in_text_are_harmless(tmp_path):
+    path = tmp_path / "p.jsonl"
+    row = json.dumps({**GOOD, "prediction": "多喝水\u2028休息"}, ensure_ascii=False)
+    path.write_bytes(b"\xef\xbb\xbf" + f"{row}\r\n\r\n{row}".encode())
+    assert [item.prediction for item in read_predictions(path)] == ["多喝水\u2028休息"] * 2
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"prediction": "a"}, "'reference' is missing: scoring compares every prediction with a reference answer"),
+        ({"prediction": "a", "referense": "b"}, "there is 'referense': rename it to 'reference'"),
+        ({"predicton": "a", "reference": "b"}, "'prediction' is missing; there is 'predicton'"),
+        ({"prediction": None, "reference": "b"}, "'prediction' must be text, not null"),
+        ({"prediction": "a", "reference": ["b"]}, "'reference' must be text, not a list"),
+        ({**GOOD, "task": 3}, "'task' must be text, not a number"),
+        ({**GOOD, "id": True}, "'id' must be text, not true or false"),
+        ({**GOOD, "messages": [{"role": "user"}]}, "'messages' must be a list of"),
+        ([GOOD], "not a list; the file seems to be one JSON array"),
+        ("text", "expected a JSON object"),
+    ],
+)
+def test_bad_row_is_named_with_its_line(tmp_path, row, words):
+    path = write(tmp_path / "p.jsonl", GOOD, row)
+    with pytest.raises(UserError) as error:
+        read_predictions(path)
+    assert words in error.value.message
+    assert error.value.where == f"{path}:2"
+    assert "\n" not in str(error.value)
+
+
+def test_line_that_is_not_json_is_named(tmp_path):
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps(GOOD) + "\n{'prediction': 'a'}\n")
+    with pytest.raises(UserError, match="not JSON") as error:
+        read_predictions(path)
+    assert error.value.where == f"{path}:2"
+
+
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_empty_file_is_an_error(tmp_path, content):
+    path = tmp_path / "p.jsonl"
+    path.write_text(content)
+    with pytest.raises(UserError, match="the file is empty") as error:
+        read_predictions(path)
+    assert error.value.where == str(path)
+
+
+def test_other_encoding_is_named_with_its_line(tmp_path):
+    path = tmp_path / "p.jsonl"
+    rows = ['{"prediction": "a", "reference": "b"}', json.dumps(GOOD, ensure_ascii=False)]
+    path.write_bytes("\n".join(rows).encode("gb18030"))
+    with pytest.raises(UserError, match=r"not UTF-8 but probably GB18030; convert it: iconv -f GB18030") as error:
+        read_predictions(path)
+    assert error.value.where == f"{path}:2"
+
+
+def test_missing_file_is_answered_with_the_nearest(tmp_path):
+    write(tmp_path / "predictions.jsonl", GOOD)
+    with pytest.raises(UserError, match=r"no such file; did you mean 'predictions.jsonl'\?"):
+        read_predictions(tmp_path / "prediction.jsonl")
+    with pytest.raises(UserError, match="does not exist either"):
+        read_predictions(tmp_path / "nowhere" / "p.jsonl")
+    with pytest.raises(UserError, match="this is a folder"):
+        read_predictions(tmp_path)
