@@ -17,18 +17,22 @@ _OLDEST_MONTHS = 120 * 12
 
 _NUMBER = r"(?:\d+(?:\.\d+)?|[一二两俩三四五六七八九十百]+)"
 _CHILD = (
-    r"(?:宝宝|宝贝|宝儿|宝|孩子|小孩|孩|婴儿|婴幼儿|幼儿|婴|儿童|童|小儿|患儿|新生儿|早产儿|女儿|儿子|孙子|孙女|外孙|外甥女?|侄子|侄女|闺女|娃娃|娃"
-    r"|小朋友|小家伙|崽|囡囡|妹妹|弟弟|BB|bb|baby)"
+    r"(?:宝宝|宝贝|宝儿|宝|孩子|小孩|孩|婴儿|婴幼儿|幼儿|婴|儿童|童|小儿|患儿|新生儿|早产儿|女儿|儿子|孙子|孙女|外孙"
+    r"|外甥女?|侄子|侄女|闺女|娃娃|娃|小朋友|小家伙|崽|囡囡|妹妹|弟弟|BB|bb|baby)"
 )
 # What may stand between "宝宝" and its age.
-_FILLER = r"(?:[，,：:、（(\s]|今年|现在|目前|已经|已|才|刚刚|刚|满|快要|快|都|是|有|了|只有|大概|大约|约|差不多|也|就|将近|马上|年龄|月龄)"
+_FILLER = (
+    r"(?:[，,：:、（(\s]|今年|现在|目前|已经|已|才|刚刚|刚|满|快要|快|都|是|有|了|只有|大概|大约|约|差不多|也|就|将近"
+    r"|马上|年龄|月龄)"
+)
 
 _SPAN = re.compile(
     rf"""
     (?P<half_year>半岁(?!多?以))
     | (?P<years>{_NUMBER})\s?(?P<about>多|来|几)?(?:个)?(?:周岁|岁)
         (?: (?P<year_half>半)
-          | \s?(?:零|又|加)?\s?(?P<year_months>{_NUMBER})\s?(?:个(?P<year_month_half>半)?月|月(?=[的大了，,。.\s）)龄宝孩男女小]|$))
+          | \s?(?:零|又|加)?\s?(?P<year_months>{_NUMBER})\s?
+            (?:个(?P<year_month_half>半)?月|月(?=[的大了，,。.\s）)龄宝孩男女小]|$))
             (?!前|后|内|份|以)
             (?:零?(?P<year_days>{_NUMBER})天)?
         )?
@@ -59,8 +63,12 @@ _LEAD_IN = re.compile(
 )
 _CHILD_AFTER = re.compile(rf"^(?:多|左右|了)?大?(?:的)?[，,、\s]?(?:[男女小]|早产|{_CHILD})")
 _CHILD_BEFORE = re.compile(rf"{_CHILD}{_FILLER}{{0,4}}$")
-_BORN_TO_MOTHER = re.compile(rf"(?:生|生完|生下|生了|怀|怀了|产下|顺产|流产)(?:完|下|了|个|的)?{_CHILD}{_FILLER}{{0,4}}$")
-_BORN_BEFORE = re.compile(r"(?:出生|生后|出世|降生|落地|生下来|生下)(?:后|才|刚刚|刚|已经|已|第|了|到现在|只有|大约|约|有|\s){0,3}$")
+_BORN_TO_MOTHER = re.compile(
+    rf"(?:生|生完|生下|生了|怀|怀了|产下|顺产|流产)(?:完|下|了|个|的)?{_CHILD}{_FILLER}{{0,4}}$"
+)
+_BORN_BEFORE = re.compile(
+    r"(?:出生|生后|出世|降生|落地|生下来|生下)(?:后|才|刚刚|刚|已经|已|第|了|到现在|只有|大约|约|有|\s){0,3}$"
+)
 _SEX_BEFORE = re.compile(r"[男女](?:性|宝宝|宝|孩|婴|童|士)?(?:[，,：:、\s]|今年|现在|年龄|才|刚){0,3}$")
 _SAID_AGE = re.compile(r"(?:年龄|月龄|日龄|矫正月龄)[：:，,为是\s]*$")
 _CLAUSE_END = re.compile(r"^(?:了|大|多|的|整)*(?:[，。,.;；:：！!？?、\s）)]|$)")
@@ -143,7 +151,9 @@ def _months(match: re.Match[str]) -> Decimal | None:
         return _months_of_years(match)
     if part("months"):
         whole = _number(part("months")) or Decimal(0)
-        return whole + (Decimal("0.5") if part("month_half") else 0) + (_number(part("month_days")) or 0) / DAYS_PER_MONTH
+        return (
+            whole + (Decimal("0.5") if part("month_half") else 0) + (_number(part("month_days")) or 0) / DAYS_PER_MONTH
+        )
     if part("weeks"):
         return (_number(part("weeks")) or Decimal(0)) * 7 / DAYS_PER_MONTH
     return (_number(part("days")) or Decimal(0)) / DAYS_PER_MONTH

@@ -12,8 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress
-
+from pediatricsgpt.progress import progress
 from pediatricsgpt.recipe import Recipe
 from pediatricsgpt.records import Reject, read_records, read_rows, write_json_lines, write_records, write_rows
 from pediatricsgpt.run import Context, Node
@@ -297,7 +296,7 @@ def _preferences(context: Context) -> dict[str, Any]:
     rows = preferences.prompts_for_low_answers(_instruction_rows(context), settings, context.recipe.seed)
     prompts = [Prompt(row["id"], row["messages"][:-1]) for row in rows]
     kept = context.folder / "low_answers.jsonl"
-    with progress(context, "low answers", len(prompts)) as advance:
+    with progress(context.console, "low answers", len(prompts)) as advance:
         sampling = Sampling(max_new_tokens=settings.max_new_tokens)
         engine = Engine(load(context.inputs["sft"], dtype="float32"), sampling, batch_size=16)
         answers = answer_all(engine, prompts, kept, advance)
@@ -317,7 +316,7 @@ def _evaluate(model: str, context: Context) -> dict[str, Any]:
 
     held_out = context.inputs["corpus/held_out"] / ROWS
     settings = context.recipe.evaluation
-    with progress(context, f"evaluating {model}", evaluate.workload(held_out, settings)) as advance:
+    with progress(context.console, f"evaluating {model}", evaluate.workload(held_out, settings)) as advance:
         return evaluate.evaluate(
             model,
             context.inputs[model],
@@ -328,18 +327,3 @@ def _evaluate(model: str, context: Context) -> dict[str, Any]:
             context.recipe.seed,
             advance,
         )
-
-
-class progress:
-    """A progress bar of the run's console, off where there is no terminal; gives what advances it."""
-
-    def __init__(self, context: Context, name: str, total: int) -> None:
-        self._bar = Progress(console=context.console, disable=not context.console.is_terminal, transient=True)
-        self._task = self._bar.add_task(f"  {name}", total=total)
-
-    def __enter__(self) -> Any:
-        self._bar.start()
-        return partial(self._bar.advance, self._task)
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.stop()

@@ -86,6 +86,11 @@ def documentation(model: type[BaseModel] = Recipe, indent: int = 0) -> Iterator[
             yield from documentation(inner, indent + 1)
 
 
+def as_yaml(recipe: Recipe) -> str:
+    """A recipe with all its defaults, as YAML that gives the same recipe again."""
+    return str(yaml.safe_dump(recipe.model_dump(mode="json"), allow_unicode=True, sort_keys=False, width=110))
+
+
 def _yaml_value(value: Any) -> str:
     return str(yaml.safe_dump(value, allow_unicode=True, default_flow_style=True)).strip().removesuffix("\n...")
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from pediatricsgpt import manifest
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.manifest import FileHashes, Manifest
-from pediatricsgpt.recipe import Recipe
+from pediatricsgpt.recipe import Recipe, as_yaml
 
 # What a node writes for people and no later node consumes: it does not enter the content hash.
 UNCONSUMED = ("training.jsonl", "README.md")
@@ -81,6 +81,10 @@ class Run:
     def path(self, name: str) -> Path:
         """The folder of a node."""
         return self.folder / name
+
+    def write_recipe(self) -> None:
+        """Keep the recipe with all its settings beside the results."""
+        manifest.write_atomically(self.folder / "recipe.yaml", as_yaml(self.recipe))
 
     def select(self, stages: Sequence[str]) -> list[Node]:
         """The named nodes (or all below a folder such as `corpus`) and everything that they need, in order.

@@ -128,7 +128,9 @@ def _turns(messages: Sequence[Message]) -> list[Message]:
     """Cleaned turns, without empty ones, and with neighbours of the same speaker joined."""
     turns: list[Message] = []
     for message in messages:
-        content = _clean_answer(message["content"]) if message["role"] == "assistant" else clean_text(message["content"])
+        content = (
+            _clean_answer(message["content"]) if message["role"] == "assistant" else clean_text(message["content"])
+        )
         if turns and content and turns[-1]["role"] == message["role"]:
             turns[-1] = {"role": message["role"], "content": f"{turns[-1]['content']}\n{content}"}
         elif content:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -110,7 +111,7 @@ def _marks(record: Record) -> Iterator[str]:
 
 def _pairs(messages: Sequence[Message]) -> Iterator[str]:
     """The question-answer pairs of a dialogue that say something of their own."""
-    for asked, answered in zip(messages, messages[1:], strict=False):
+    for asked, answered in itertools.pairwise(messages):
         if asked["role"] != "user" or answered["role"] != "assistant":
             continue
         question, answer = chinese.key(asked["content"]), chinese.key(answered["content"])

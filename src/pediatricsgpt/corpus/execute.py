@@ -44,9 +44,7 @@ def reasons(rejects: Sequence[Reject]) -> dict[str, int]:
     return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _accounted(
-    account: Curated, step: str, read: int, kept: list[Record], rejected: list[Reject]
-) -> list[Record]:
+def _accounted(account: Curated, step: str, read: int, kept: list[Record], rejected: list[Reject]) -> list[Record]:
     if len(kept) + len(rejected) != read:
         raise RuntimeError(f"step '{step}' read {read} records but kept {len(kept)} and rejected {len(rejected)}")
     account.rejects += rejected

@@ -107,6 +107,16 @@ def _new_model(settings: InitSettings, tokenizer: Any, seed: int) -> Any:
     return model
 
 
+def tokenizer_of(settings: ModelSettings, recipe_folder: Path) -> Any:
+    """The tokenizer that a recipe's models have, without making or loading a model."""
+    if settings.init is not None:
+        return _tokenizer_for_init(settings, recipe_folder)
+    arguments = {"revision": settings.revision or "main", "trust_remote_code": settings.trust_remote_code}
+    tokenizer = _pretrained("AutoTokenizer", local_or_hub(str(settings.base), recipe_folder), **arguments)
+    tokenizer.chat_template = _template_text(settings, recipe_folder) or tokenizer.chat_template
+    return tokenizer
+
+
 def load(where: str | Path, *, dtype: str = "auto", trainable: bool = False) -> Loaded:
     """Load a model: a phase folder of a run, a local folder (also of a PEFT adapter) or a hub id.
 
@@ -127,17 +137,6 @@ def load(where: str | Path, *, dtype: str = "auto", trainable: bool = False) -> 
         return _load_adapter(folder, dtype, trainable)
     _check_folder(folder)
     return _load_weights(str(folder), dtype, trainable, name=str(where))
-
-
-def load_tokenizer(where: str | Path) -> Any:
-    """The tokenizer of a model as `load` finds it, without the weights."""
-    folder = Path(where).expanduser()
-    if folder.is_dir() and (folder / BASE_REFERENCE).is_file():
-        reference = json.loads((folder / BASE_REFERENCE).read_text(encoding="utf-8"))
-        tokenizer = _pretrained("AutoTokenizer", reference["base"], **_reference_arguments(reference))
-        tokenizer.chat_template = reference["chat_template"] or tokenizer.chat_template
-        return tokenizer
-    return _pretrained("AutoTokenizer", str(folder) if folder.is_dir() else str(_hub_name(where)))
 
 
 def _reference_arguments(reference: dict[str, Any]) -> dict[str, Any]:

@@ -141,9 +141,7 @@ def _reason(head: str, relation: str, tail: str) -> str:
     return f"not a medical relation: {relation}" if relation in _NOT_MEDICAL else ""
 
 
-def _fact(
-    file: SourceFile, locator: Locator, name: str, relation: str, tails: list[str], department: str
-) -> Record:
+def _fact(file: SourceFile, locator: Locator, name: str, relation: str, tails: list[str], department: str) -> Record:
     return file.record(
         group=f"entity:{name}",
         locator=locator,

@@ -38,7 +38,9 @@ _DECORATED = re.compile(r"[-—–―－]+\s*(\d{1,4})\s*[-—–―－]+|第\s*
 _DOT_LEADER = re.compile(r"\s*[.．·…]{4,}[.．·…\s]*(\d{1,4}|[ivxIVX]{1,6})?$")
 _ROMAN = re.compile(r"[ivxIVX]{1,6}|[Ⅰ-Ⅻ]+")
 _CONTENTS = re.compile(r"目\s*[录次]|contents", re.IGNORECASE)
-_ENTRY_MARK = re.compile(r"(?:第[一二三四五六七八九十百零〇\d]+[章节篇编]|[一二三四五六七八九十]+、|\d+\s*[.．、]|附[录件表]\s*\d*\s*[：:]?)\s*")
+_ENTRY_MARK = re.compile(
+    r"(?:第[一二三四五六七八九十百零〇\d]+[章节篇编]|[一二三四五六七八九十]+、|\d+\s*[.．、]|附[录件表]\s*\d*\s*[：:]?)\s*"
+)
 _ENTRY_LENGTH = 40
 _LINES_PER_PAGE = (10, 80)
 _PER_PAGE_SHARE = 0.4

@@ -1,0 +1,18 @@
+"""The progress bar of everything that takes more than a few seconds; quiet when there is no terminal."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+
+
+@contextlib.contextmanager
+def progress(console: Console, name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar of `total` items on this console; gives the function that moves it on."""
+    from rich.progress import Progress
+
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(f"  {name}", total=total)
+        yield lambda count: bar.advance(task, count)

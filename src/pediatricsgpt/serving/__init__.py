@@ -1,0 +1,1 @@
+"""Serving: talking to a model."""
