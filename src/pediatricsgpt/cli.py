@@ -253,7 +253,7 @@ def preview(
     name: Name = None,
     runs: Runs = Path("runs"),
 ) -> None:
-    """Show the exact tokens of some training samples; those that carry loss are coloured (or in [brackets])."""
+    """Show the exact tokens of some training samples; those that carry loss are green (bracketed off a terminal)."""
     from pediatricsgpt import graph
     from pediatricsgpt.models.load import tokenizer_of
     from pediatricsgpt.training.preview import samples

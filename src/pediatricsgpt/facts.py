@@ -33,7 +33,7 @@ _SPAN = re.compile(
         (?: (?P<year_half>半)
           | \s?(?:零|又|加)?\s?(?P<year_months>{_NUMBER})\s?
             (?:个(?P<year_month_half>半)?月|月(?=[的大了，,。.\s）)龄宝孩男女小]|$))
-            (?!前|后|内|份|以)
+            (?!前(?!天)|后(?!天)|内|份|以)
             (?:零?(?P<year_days>{_NUMBER})天)?
         )?
     | (?P<months>{_NUMBER})\s?(?:(?P<counter>个)(?:多|来)?(?P<month_half>半)?)?(?:多)?月(?P<of_age>龄)?
@@ -105,12 +105,17 @@ def ages(text: str) -> list[Age]:
     return sorted(found, key=lambda age: age.start)
 
 
+def present_ages(text: str) -> list[Age]:
+    """The ages that somebody has now: without those at an earlier event (3岁时摔过) and impossible ones."""
+    return [age for age in ages(text) if age.months <= _OLDEST_MONTHS and not _PAST_AFTER.match(text[age.end :])]
+
+
 def patient_age(text: str) -> Age | None:
     """The age of the one that the text is about: the first plausible one, a child's where a child is spoken of.
 
     In "我30岁，宝宝6个月" this is 6个月. An age at an earlier event (3岁时摔过) is not the patient's age.
     """
-    plausible = [age for age in ages(text) if age.months <= _OLDEST_MONTHS and not _PAST_AFTER.match(text[age.end :])]
+    plausible = present_ages(text)
     children = [age for age in plausible if not age.adult]
     if children and re.search(_CHILD, text):
         return children[0]

@@ -8,6 +8,7 @@ each of the five models + held_out -> evaluation/<model>
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -74,8 +75,7 @@ def _corpus_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
         Node(
             "corpus/instructions",
             ("corpus/curated",),
-            {name: _dump(getattr(build, name)) for name in ("role_play", "reconstruct", "behaviour")}
-            | {"split": _dump(corpus.split), "seed": recipe.seed},
+            {name: _dump(getattr(build, name)) for name in ("role_play", "reconstruct", "behaviour")},
             _modules("corpus.build.instructions"),
             _instructions,
             files=lambda: behaviour,
@@ -208,7 +208,7 @@ def _instructions(context: Context) -> dict[str, Any]:
     from pediatricsgpt.corpus.build.instructions import build_instructions
 
     records = read_records(context.inputs["corpus/curated"] / RECORDS)
-    rows, rejects = build_instructions(records, context.recipe.corpus, context.recipe_folder, context.recipe.seed)
+    rows, rejects = build_instructions(records, context.recipe.corpus.build, context.recipe_folder)
     write_rows(context.folder / ROWS, rows, "instruction")
     _write_rejects(context, rejects)
     return {"rows": len(rows), "rejected": len(rejects)}
@@ -234,7 +234,7 @@ def _expert_set(context: Context) -> dict[str, Any]:
     from pediatricsgpt.corpus.build.expert_set import expert_set
 
     built = expert_set(_instruction_rows(context), context.recipe.corpus.build.experts, context.recipe.seed)
-    _write_counts(context, built.counts)
+    _write_counts(context, {task: asdict(count) for task, count in built.counts.items()})
     return _instruction_set(context, built.rows)
 
 
@@ -293,8 +293,9 @@ def _preferences(context: Context) -> dict[str, Any]:
     from pediatricsgpt.models.load import load
 
     settings = context.recipe.corpus.build.preferences
-    rows = preferences.prompts_for_low_answers(_instruction_rows(context), settings, context.recipe.seed)
-    prompts = [Prompt(row["id"], row["messages"][:-1]) for row in rows]
+    rows = _instruction_rows(context)
+    asked = preferences.prompts_for_low_answers(rows, settings, context.recipe.seed)
+    prompts = [Prompt(row["id"], row["messages"]) for row in asked]
     kept = context.folder / "low_answers.jsonl"
     with progress(context.console, "low answers", len(prompts)) as advance:
         sampling = Sampling(max_new_tokens=settings.max_new_tokens)

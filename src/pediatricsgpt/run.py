@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import resource
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,10 +69,10 @@ class Run:
     """A recipe with its folder and its graph."""
 
     def __init__(
-        self, recipe: Recipe, recipe_path: Path, folder: Path, nodes: Sequence[Node], console: Console
+        self, recipe: Recipe, recipe_folder: Path, folder: Path, nodes: Sequence[Node], console: Console
     ) -> None:
         self.recipe = recipe
-        self.recipe_folder = recipe_path.parent
+        self.recipe_folder = recipe_folder
         self.folder = folder
         self.nodes = list(nodes)
         self._console = console
@@ -226,6 +227,8 @@ def prepare_torch(recipe: Recipe) -> None:
     import torch
     import transformers
 
+    # They speak to the authors of libraries above us, and would stand between our own lines.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|peft|trl|accelerate")
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
     transformers.set_seed(recipe.seed)

@@ -7,6 +7,7 @@ Text inside code fences is left as it is.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import html
 import re
 from collections.abc import Iterable, Sequence
@@ -19,14 +20,14 @@ from pediatricsgpt.records import Message, Record, Reject, Step
 STEP = Step("clean", 1)
 MIN_HAN_SHARE = 0.1
 
-_ATTRIBUTES = r"(?:\s+[\w:-]+(?:\s*=\s*(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s\"'<>]+))?)*"
+_ATTRIBUTES = r"(?:\s+[\w:-]+\s*=\s*(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s\"'<>]+))*"
 _BLOCKS = r"br|p|div|table|tbody|thead|tr|td|th|ul|ol|li|h[1-6]|hr|center|blockquote|section|html|body|head|form"
 _INLINE = r"span|b|i|u|s|strong|em|a|img|font|sub|small|big|strike|label|input|iframe|del|ins|tt"
 _SCRIPT = re.compile(r"<(script|style)\b[^<>]*>.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _BLOCK_TAG = re.compile(rf"</?(?:{_BLOCKS}){_ATTRIBUTES}\s*/?>", re.IGNORECASE)
-_INLINE_TAG = re.compile(rf"</?(?:{_INLINE}){_ATTRIBUTES}\s*/?>", re.IGNORECASE)
+_INLINE_TAGS = re.compile(rf"(?:</?(?:{_INLINE}){_ATTRIBUTES}\s*/?>)+", re.IGNORECASE)
 _RAISED = re.compile(r"(?<=\d)<sup\s*>(?=[+\-−]?\d)", re.IGNORECASE)  # 10<sup>9</sup> is 10^9, never 109
-_RAISED_TAG = re.compile(r"</?sup\s*/?>", re.IGNORECASE)
+_RAISED_TAGS = re.compile(r"(?:</?sup\s*/?>)+", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#\d{2,6}|#x[0-9a-fA-F]{2,6}|[A-Za-z]{2,8}\d{0,2});")
 _FENCE = re.compile(r"(```.*?(?:```|$))", re.DOTALL)
 _REPEATED = re.compile(r"([，。！？、；：!?～~])\1+")
@@ -68,10 +69,15 @@ def clean_text(text: str) -> str:
 def _clean_prose(text: str) -> str:
     text = _without_tags(_ENTITY.sub(lambda entity: html.unescape(entity.group()), _without_tags(text)))
     text = chinese.normalise(text)
-    text = _remove(pattern("clean", "placeholders"), text)
+    text = _remove(_placeholders(), text)
     text = pattern("clean", "separators").sub("\n", text)
     text = _DOTS.sub("……", _REPEATED.sub(r"\1", text))
     return chinese.normalise(_BLANK_LINES.sub("\n", text))
+
+
+@functools.cache
+def _placeholders() -> re.Pattern[str]:
+    return re.compile(f"(?:{pattern('clean', 'placeholders').pattern})+")
 
 
 def _remove(marks: re.Pattern[str], text: str) -> str:
@@ -88,7 +94,7 @@ def _without_tags(text: str) -> str:
     if "<" not in text:
         return text
     text = _BLOCK_TAG.sub("\n", _SCRIPT.sub(" ", text))
-    return _remove(_RAISED_TAG, _remove(_INLINE_TAG, _RAISED.sub("^", text)))
+    return _remove(_RAISED_TAGS, _remove(_INLINE_TAGS, _RAISED.sub("^", text)))
 
 
 def _clean_answer(text: str) -> str:

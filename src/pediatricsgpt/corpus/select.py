@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pediatricsgpt.corpus import department as departments
 from pediatricsgpt.corpus.rules import pattern
 from pediatricsgpt.corpus.task import task_of
-from pediatricsgpt.facts import Age, ages, patient_age
+from pediatricsgpt.facts import Age, patient_age, present_ages
 from pediatricsgpt.records import Record, Step, age_band
 
 STEP = Step("label", 1)
@@ -30,7 +30,12 @@ def why_pediatric(record: Record) -> str:
     """The rule that makes a record pediatric and the words that it matched, as `rule: words`; empty for none."""
     if record.shape == "text":
         return _why_text(record)
-    return _why_dialogue(record)
+    return _why_dialogue(record) if _is_medical(record) else ""
+
+
+def _is_medical(record: Record) -> bool:
+    """General instructions and general preference pairs speak of children, too, but have no patients."""
+    return record.shape == "messages" and record.family != "general"
 
 
 def _labelled(record: Record, whole: bool) -> Record:
@@ -84,29 +89,36 @@ def asked(record: Record) -> str:
     return "\n".join(turn["content"] for turn in record.messages if turn["role"] == "user")
 
 
+def _opening(record: Record) -> str:
+    return next((turn["content"] for turn in record.messages if turn["role"] == "user"), "")
+
+
 def _why_dialogue(record: Record) -> str:
-    text = pattern("pediatric", "traps").sub("", asked(record))
-    said = ages(text)
-    grown_up = pattern("pediatric", "grown_up").search(text)
-    if grown_up or any(age.adult for age in said):
+    """By an age, else by words, else by the source's department; an adult's age rules all of them out."""
+    traps = pattern("pediatric", "traps")
+    text = traps.sub("", asked(record))
+    said = present_ages(text)
+    if any(age.adult for age in said) or pattern("pediatric", "grown_up").search(text):
         return ""
-    if departments.canonical(record.department) in departments.PEDIATRIC:
-        return f"department: {record.department}"
     if said:
         return f"age: {said[0].text}"
-    return _why_words(record, text)
+    if reason := _why_words(text, traps.sub("", _opening(record))):
+        return reason
+    known = departments.canonical(record.department) in departments.PEDIATRIC
+    return f"department: {record.department}" if known else ""
 
 
-def _why_words(record: Record, text: str) -> str:
-    adult = pattern("pediatric", "adult_marks").search(text)
-    if adult:
+def _why_words(text: str, opening: str) -> str:
+    """By what the patient is called; where something speaks for an adult patient, by nothing.
+
+    A weak word counts in the opening only: later on an adult may mention a child of his own (我女儿也有荨麻疹).
+    """
+    if pattern("pediatric", "adult_marks").search(text):
         return ""
-    for key in ("strong", "weak"):
-        if found := pattern("pediatric", key).search(text):
-            return f"{key} word: {found.group()}"
-    answers = (turn["content"] for turn in record.messages if turn["role"] == "assistant")
-    words = pattern("pediatric", "doctor").findall(next(answers, ""))
-    return f"doctor's words: {'、'.join(words[:2])}" if len(words) >= 2 else ""
+    if found := pattern("pediatric", "strong").search(text):
+        return f"strong word: {found.group()}"
+    found = pattern("pediatric", "weak").search(opening)
+    return f"weak word: {found.group()}" if found and not pattern("pediatric", "relatives").search(text) else ""
 
 
 def _age(record: Record, pediatric: bool) -> tuple[float | None, str]:
@@ -114,7 +126,7 @@ def _age(record: Record, pediatric: bool) -> tuple[float | None, str]:
     if record.shape == "text":
         return None, _band_in_words(" ".join(record.title))
     text = asked(record)
-    age = _fitting(patient_age(text), ages(text), pediatric)
+    age = _fitting(patient_age(text), present_ages(text), pediatric)
     if age is None:
         return None, _band_in_words(text)
     return float(age.months), age_band(float(age.months))

@@ -9,7 +9,6 @@ from pydantic import Field
 
 from pediatricsgpt.settings import Settings
 
-
 SourceKind = Literal["textbook", "guideline", "knowledge_graph", "conversation", "dataset", "preferences", "text"]
 
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from pediatricsgpt import text as chinese
 from pediatricsgpt.corpus.rules import pattern
+from pediatricsgpt.facts import patient_age
 from pediatricsgpt.records import Record
 
 MIN_CONCLUSION_KEY = 6
-MIN_CASE_KEY = 12
+MIN_CASE_KEY = 14
 _PRESET = ("general", "safety", "self")
 
 
@@ -27,9 +28,9 @@ def task_of(record: Record, pediatric: bool) -> str:
     if is_evidence_based(_turns(record, "assistant")):
         return "evidiag"
     asked = _turns(record, "user")
-    if asks_treatment_of_case(asked):
+    if is_case(asked) and (asks_treatment(asked) or _is_answered_with_treatment(record, asked)):
         return "trerecom"
-    return "medkqa" if len(asked) == 1 or any(map(is_question, chinese.sentences(asked[0]))) else "general"
+    return "medkqa" if len(asked) == 1 or pattern("tasks", "asking").search(asked[0]) else "general"
 
 
 def is_evidence_based(answers: Sequence[str]) -> bool:
@@ -70,12 +71,24 @@ def is_courtesy(answer: str) -> bool:
     return len(chinese.key(pattern("tasks", "courtesy_turns").sub("", answer))) < MIN_CONCLUSION_KEY
 
 
-def asks_treatment_of_case(asked: Sequence[str]) -> bool:
-    """Whether the questions ask what to do, and describe somebody in particular and what ails him."""
+def asks_treatment(asked: Sequence[str]) -> bool:
+    """Whether the questions ask what to do, what to take or how to treat."""
+    return bool(pattern("tasks", "treatment").search("\n".join(asked)))
+
+
+def is_case(asked: Sequence[str]) -> bool:
+    """Whether the questions describe somebody in particular and what ails him."""
     text = "\n".join(asked)
-    if not pattern("tasks", "treatment").search(text) or len(chinese.key(text)) < MIN_CASE_KEY:
+    if len(chinese.key(text)) < MIN_CASE_KEY or not pattern("tasks", "course").search(text):
         return False
-    return bool(pattern("tasks", "patient").search(text) and pattern("tasks", "course").search(text))
+    return bool(pattern("tasks", "patient").search(text)) or patient_age(text) is not None
+
+
+def _is_answered_with_treatment(record: Record, asked: Sequence[str]) -> bool:
+    """Whether a case that ends without a question is answered with treatment."""
+    if pattern("tasks", "asking").search("\n".join(asked)):
+        return False
+    return bool(pattern("tasks", "treated").search("\n".join(_turns(record, "assistant"))))
 
 
 def _turns(record: Record, role: str) -> list[str]:

@@ -180,9 +180,11 @@ def _load_weights(
 
 def _pretrained(kind: str, where: str, **arguments: Any) -> Any:
     transformers = _transformers()
+    from safetensors import SafetensorError
+
     try:
         return getattr(transformers, kind).from_pretrained(where, **arguments)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"cannot load this model: {reason}", where) from error
 

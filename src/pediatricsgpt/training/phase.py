@@ -48,7 +48,7 @@ def arguments(config: Any, job: Job, settings: PhaseSettings, **own: Any) -> Any
     bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     defaults = {
         "bf16": bf16 and not settings.trainer.get("fp16", False),
-        "gradient_checkpointing": torch.cuda.is_available(),
+        "activation_checkpointing": torch.cuda.is_available(),
         "logging_steps": 5,
         "save_total_limit": 1,
         "use_cpu": not torch.cuda.is_available(),

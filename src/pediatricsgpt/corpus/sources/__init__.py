@@ -67,7 +67,7 @@ def read_source(settings: SourceSettings, base: Path) -> Result:
     records: list[Record] = []
     rejects: list[Reject] = []
     readers = _READERS[settings.kind]
-    for path in _files(settings.path, base):
+    for path in source_files(settings, base):
         file = SourceFile.load(path, base, settings)
         reader = readers.get(path.suffix.lower())
         if reader is None:
@@ -80,6 +80,15 @@ def read_source(settings: SourceSettings, base: Path) -> Result:
         reason = f"; the first of {len(rejects)} rejects: {rejects[0].where}: {rejects[0].reason}" if rejects else ""
         raise UserError(f"source '{settings.name}' holds nothing that could be read{reason}", base / settings.path)
     return records, rejects
+
+
+def source_files(settings: SourceSettings, base: Path) -> list[Path]:
+    """The files of a source, sorted.
+
+    Raises:
+        UserError: there is none.
+    """
+    return _files(settings.path, base)
 
 
 def _unread(path: Path, kind: str) -> str:

@@ -1,20 +1,18 @@
 """Classical textbooks in the mark-up of the TCM-Ancient-Books collection.
 
-`<目录>` gives the place in the book (`卷一\\四诊总括`), `<篇名>` the name of a chapter, `属性：` opens its text. Inside,
-`\\x…\\x` sets off names of prescriptions and signatures, `\\r…\\r` stands for a picture; glyphs that the collection lacked
-are spaces. One record per chapter; the first chapter is the title page, from which the book's name comes.
+`<目录>` gives the place in the book (`卷一\\四诊总括`), `<篇名>` the name of a chapter, `属性：` opens its text.
+Inside, `\\x…\\x` sets off names of prescriptions and signatures, `\\r…\\r` stands for a picture; glyphs that the
+collection lacked are spaces. One record per chapter; the first chapter is the title page with the book's name.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
-from pediatricsgpt.corpus.sources.file import Result, SourceFile
 from pediatricsgpt.corpus.sources.layout import Line
-from pediatricsgpt.corpus.sources.structure import Paragraph, Section, parts, rejoin
-from pediatricsgpt.records import Locator, Record, Reject
-from pediatricsgpt.text import key
+from pediatricsgpt.corpus.sources.structure import Section, join_lines, setting
 
 _NAME, _PLACE, _TEXT = "<篇名>", "<目录>", "属性："
 _BOOK = re.compile(r"^书名：\s*(.+?)\s*$", re.MULTILINE)
@@ -23,7 +21,11 @@ _SET_OFF = re.compile(r"\\x(.*?)\\x[ \t]*")
 _ANY_MARK = re.compile(r"\\[xr]")
 _BETWEEN_PLACES = re.compile(r"[\\·]")
 _PROSE = re.compile(r"[，。；∶：！？]")
-_DRUG = re.compile(r"[一-龥]+(?:[（(〔][^（）()〔〕]*[）)〕])?")
+_INSIDE = re.compile(r"[（(〔][^）)〕]*[）)〕]?")
+_BETWEEN_DRUGS = re.compile(r"(?<=[一-龥）)〕]) +(?=[一-龥])")
+_PREPARATION = re.compile("上|共|右|引用|为末|研|水煎|净水")
+_FEWEST_DRUGS = 3
+_PROSE_WIDTH = 0.75
 
 
 def is_classical(text: str) -> bool:
@@ -31,76 +33,72 @@ def is_classical(text: str) -> bool:
     return _NAME in text and _PLACE in text
 
 
-def read_textbook(file: SourceFile, text: str) -> Result:
-    """The chapters of a book; a chapter that holds only pictures is a reject.
-
-    Raises:
-        UserError: there is no chapter with text.
-    """
+def read_book(text: str) -> tuple[str, list[Section]]:
+    """The book's name ('' where no title page gives it) and its chapters; one of pictures only has no paragraphs."""
     named = _BOOK.search(text)
-    book = named.group(1) if named else file.path.stem
-    records: list[Record] = []
-    rejects: list[Reject] = []
-    for start, place, name, lines in _chapters(text):
-        if named and any(_BOOK.match(line.text) for line in lines):
-            continue  # the title page
-        path = list(dict.fromkeys([*place, name]))
-        section = Section(path, Line(name, start), _paragraphs(lines))
-        if section.paragraphs:
-            records += _chapter_records(file, book, section)
-        else:
-            rejects.append(file.reject("chapter without text: only pictures, or nothing", " / ".join(path), line=start))
-    if not records:
-        raise file.error("no chapter with text")
-    return records, rejects
+    chapters = [
+        (path, start, _drug_lists(lines))
+        for path, start, lines in _chapters(text)
+        if not any(_BOOK.match(line.text) for line in lines)
+    ]
+    whole = setting([line for *_, lines in chapters for line in lines])
+    # Verse is set wider than prose, and every line is broken: a line of prose counts as full as well.
+    how = replace(whole, width=whole.width * _PROSE_WIDTH, wrapped=True, usual_headings=False)
+    return named.group(1) if named else "", [Section(path, start, join_lines(ls, how)) for path, start, ls in chapters]
 
 
-def _chapter_records(file: SourceFile, book: str, section: Section) -> list[Record]:
-    records = []
-    for number, (start, text) in enumerate(parts(section), 1):
-        heading = " / ".join(section.path)
-        locator = Locator(line=start.line, section=f"{heading} ({number})" if number > 1 else heading)
-        records.append(
-            file.record(group=f"document:{key(book)}", locator=locator, text=text, title=[book, *section.path])
-        )
-    return records
-
-
-def _chapters(text: str) -> list[tuple[int, list[str], str, list[Line]]]:
-    """Line, place in the book, name and raw lines of each chapter."""
-    found: list[tuple[int, list[str], str, list[Line]]] = []
+def _chapters(text: str) -> list[tuple[list[str], Line, list[Line]]]:
+    """Path (place in the book and name), first line and lines of each chapter."""
+    found: list[tuple[list[str], Line, list[Line]]] = []
     place: list[str] = []
     for number, line in enumerate(text.split("\n"), 1):
         line = line.strip()
         if line.startswith(_PLACE):
             place = [part.strip() for part in _BETWEEN_PLACES.split(line[len(_PLACE) :]) if part.strip()]
         elif line.startswith(_NAME):
-            found.append((number, place, line[len(_NAME) :].strip(), []))
+            name = line[len(_NAME) :].strip()
+            found.append((list(dict.fromkeys([*place, name])), Line(name, number), []))
             place = []
         elif found:
-            found[-1][3].append(Line(line.removeprefix(_TEXT), number))
+            found[-1][2].extend(_plain(line.removeprefix(_TEXT), number))
     return found
 
 
-def _paragraphs(lines: Sequence[Line]) -> list[Paragraph]:
-    """The paragraphs of a chapter: pictures out, names of prescriptions on lines of their own, lines rejoined."""
-    plain = [part for line in lines for part in _without_marks(line)]
-    paragraphs = rejoin([line for line in plain if line.text])
-    for paragraph in paragraphs:
-        paragraph.text = _with_commas(paragraph.text)
-    return paragraphs
-
-
-def _without_marks(line: Line) -> list[Line]:
-    text = _SET_OFF.sub(lambda mark: f"\n{mark.group(1).strip()}\n", _PICTURE.sub("", line.text))
+def _plain(text: str, number: int) -> list[Line]:
+    """A line without marks: pictures out, what was set off (names of prescriptions) on lines of its own."""
+    text = _SET_OFF.sub(lambda mark: f"\n{mark.group(1).strip()}\n", _PICTURE.sub("", text))
     # A remark in brackets belongs to the name before it: 珍珠散（方见脾疳）.
     text = _ANY_MARK.sub("", re.sub(r"\n(?=[（(])", "", text))
-    return [Line(part.strip(), line.line) for part in text.split("\n") if part.strip()]
+    return [Line(part.strip(), number) for part in text.split("\n") if part.strip()]
+
+
+def _drug_lists(lines: Sequence[Line]) -> list[Line]:
+    """The lines with `、` between the drugs of a prescription, and a blank line before what is done with them.
+
+    Only spaces hold the drugs apart, which cleaning takes for missing glyphs.
+    """
+    found: list[Line] = []
+    listed = False
+    for line in lines:
+        text, lists = _with_commas(line.text), _lists_drugs(line.text)
+        whole = listed and found[-1].text.endswith(("）", ")"))  # else the last drug may go on in this line
+        if listed and not lists and (whole or _PREPARATION.match(text)):
+            found.append(Line(""))
+        elif whole:
+            found[-1] = replace(found[-1], text=f"{found[-1].text}、")
+        found.append(replace(line, text=text))
+        listed = lists
+    return found
+
+
+def _lists_drugs(text: str) -> bool:
+    return _PROSE.search(_INSIDE.sub("", text)) is None and len(_INSIDE.sub("", text).split()) >= _FEWEST_DRUGS
 
 
 def _with_commas(text: str) -> str:
-    """A list of drugs with `、` between them: only spaces hold them apart, which cleaning takes for missing glyphs."""
-    drugs = text.split()
-    if len(drugs) < 3 or not all(_DRUG.fullmatch(drug) for drug in drugs):
+    stop = _PROSE.search(_INSIDE.sub(lambda bracket: "x" * len(bracket.group()), text))
+    drugs, rest = (text[: stop.start()], text[stop.start() :]) if stop else (text, "")
+    names = _INSIDE.sub("", drugs).split()
+    if len(names) < _FEWEST_DRUGS or any(len(name) < 2 for name in names[:-1]):
         return text
-    return text if _PROSE.search(re.sub(r"[（(〔][^）)〕]*[）)〕]", "", text)) else "、".join(drugs)
+    return _BETWEEN_DRUGS.sub(lambda gap: "，" if _PREPARATION.match(drugs, gap.end()) else "、", drugs) + rest

@@ -42,6 +42,7 @@ _MARKDOWN_TITLE = re.compile(r"#\s+(.+)")
 _EDITION_AT_END = re.compile(r"[（(][^（）()]{2,16}[）)]$")
 _TITLE_END = re.compile(r"(?:通知|规范|指南|方案|共识|意见|标准|手册|教程|学|[版稿][）)])$")
 _LEADING_LINES = 8
+_MIN_TITLE_KEY = 6
 _MIN_TEXT = 20
 
 
@@ -59,17 +60,19 @@ def read_json(file: SourceFile) -> Result:
         except RowError as error:
             rejects.append(reject_row(file, row, str(error)))
             continue
-        records += _records(file, _lines(content), clean_title(title), located=len(rows) == 1, row=row.number)
+        found, empty = _records(file, _lines(content), clean_title(title), row=row.number)
+        records += found
+        rejects += empty
     return records, rejects
 
 
 def _title_and_content(value: Any) -> tuple[str, str]:
-    fields = [value.get(name) for name in ("title", "content")] if isinstance(value, dict) else [None, None]
-    if not all(isinstance(field, str) for field in fields):
+    title, content = (value.get("title"), value.get("content")) if isinstance(value, dict) else (None, None)
+    if not isinstance(title, str) or not isinstance(content, str):
         raise RowError("unknown shape: a document is an object with title and content")
-    if not fields[1].strip():
+    if not content.strip():
         raise RowError("empty document: content")
-    return fields[0], fields[1]
+    return title, content
 
 
 def read_text(file: SourceFile) -> Result:
@@ -80,8 +83,9 @@ def read_text(file: SourceFile) -> Result:
     """
     text = file.text()
     if classical.is_classical(text):
-        return classical.read_textbook(file, text)
-    return _records(file, _lines(text)), []
+        book, chapters = classical.read_book(text)
+        return _section_results(file, book or file.path.stem, chapters)
+    return _records(file, _lines(text))
 
 
 def read_docx(file: SourceFile) -> Result:
@@ -103,7 +107,7 @@ def read_docx(file: SourceFile) -> Result:
     lines = [Line(tidy(line)) for line in text.split("\n")]
     if not any(line.text for line in lines):
         raise file.error("the document holds no text")
-    return _records(file, lines), []
+    return _records(file, lines)
 
 
 def read_pdf(file: SourceFile) -> Result:
@@ -122,7 +126,8 @@ def read_pdf(file: SourceFile) -> Result:
         for number in silent
     ]
     lines = [line for page in drop_running_heads(pages) for line in page]
-    return _records(file, lines, paged=True), rejects
+    records, empty = _records(file, lines, paged=True)
+    return records, rejects + empty
 
 
 def _pdf_pages(file: SourceFile) -> list[list[str]]:
@@ -153,35 +158,39 @@ def _lines(text: str) -> list[Line]:
 
 
 def _records(
-    file: SourceFile,
-    lines: Sequence[Line],
-    title: str = "",
-    *,
-    paged: bool = False,
-    located: bool = True,
-    row: int | None = None,
-) -> list[Record]:
-    """The records of one document. `paged` lines are free of page numbers already."""
+    file: SourceFile, lines: Sequence[Line], title: str = "", *, paged: bool = False, row: int | None = None
+) -> Result:
+    """Records and rejects of one document. `paged` lines are free of page numbers already."""
     body = drop_web_foot(lines)
     body = drop_blank_lines(body if paged else drop_page_numbers(body))
     body, contents = take_contents(body)
     title, body = take_title(body, title or file.path.stem, known=bool(title))
-    found = sections(rejoin(body, contents))
-    return [record for section in found for record in section_records(file, title, section, located=located, row=row)]
+    return _section_results(file, title, sections(rejoin(body, contents)), row)
 
 
-def section_records(
-    file: SourceFile, title: str, section: Section, *, located: bool = True, row: int | None = None
-) -> list[Record]:
+def _section_results(file: SourceFile, title: str, found: Sequence[Section], row: int | None = None) -> Result:
+    records: list[Record] = []
+    rejects: list[Reject] = []
+    for section in found:
+        if section.paragraphs:
+            records += _section_records(file, title, section, row)
+        else:
+            where = f"{file.name}, {Locator(section.start.page, section.start.line, row)}"
+            rejects.append(
+                Reject("read", "heading without text: a figure or a table in its place", where, section.path)
+            )
+    return records, rejects
+
+
+def _section_records(file: SourceFile, title: str, section: Section, row: int | None = None) -> list[Record]:
     """The records of a section: one, or one for each part of a long section."""
     records = []
+    group = document_group(title)
+    heading = " / ".join(section.path)
     for number, (start, text) in enumerate(parts(section), 1):
-        heading = " / ".join(section.path)
         name = f"{heading} ({number})".strip() if number > 1 else heading
-        locator = Locator(start.page, start.line if located else None, row, name or None)
-        records.append(
-            file.record(group=document_group(title), locator=locator, text=text, title=[title, *section.path])
-        )
+        locator = Locator(start.page, start.line, row, name or None)
+        records.append(file.record(group=group, locator=locator, text=text, title=[title, *section.path]))
     return records
 
 
@@ -236,9 +245,10 @@ def _without_repeated_title(lines: Sequence[Line], title: str) -> list[Line]:
         if not line.text or (_APPENDIX_LINE.fullmatch(line.text) and not said):
             continue
         said += key(line.text)
-        if not any(name.startswith(said) for name in whole):
+        ends = len(said) >= _MIN_TITLE_KEY and any(name.endswith(said) for name in whole)
+        if not ends and not any(name.startswith(said) for name in whole):
             break
-        if said in whole:
+        if ends or said in whole:
             end = place + 1
     if end < len(lines) and end and _DATE_LINE.fullmatch(lines[end].text):
         end += 1

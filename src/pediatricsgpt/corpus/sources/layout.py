@@ -60,9 +60,10 @@ class Line:
 
 
 def tidy(text: str) -> str:
-    """A line with its characters put right: symbol fonts, widths, and letters set apart by spaces (`目 前 是 我 国`)."""
+    """A line with its characters put right: symbol fonts, widths, letters set apart by spaces (`目 前 是 我 国`)."""
     tokens = text.split()
-    spaced = len(tokens) >= _SPACED_TOKENS and sum(len(token) == 1 for token in tokens) > len(tokens) / 2
+    single = sum(len(token) == 1 and token > "\u2e80" for token in tokens)
+    spaced = len(tokens) >= _SPACED_TOKENS and single > len(tokens) / 2
     text = normalise(text.translate(_SYMBOLS))
     return _BESIDE_HAN.sub("", text) if spaced else text
 
@@ -184,9 +185,10 @@ def take_contents(lines: Sequence[Line]) -> tuple[list[Line], set[str]]:
             break
         entries += [entry] if entry else []
         end += 1
-    if start is None or len(entries) < 2:
-        kept = list(lines)
-    else:
+    kept = list(lines)
+    if start is not None and len(entries) >= 2:
+        while start and (not lines[start - 1].text or _ROMAN.fullmatch(lines[start - 1].text)):
+            start -= 1
         kept = [*lines[:start], *lines[end:]]
     listed = {key(entry) for entry in entries} | {key(_ENTRY_MARK.sub("", entry, count=1)) for entry in entries}
     kept = [line for line in kept if not _is_entry_with_page(line.text)]

@@ -139,7 +139,7 @@ def _preference(row: Mapping[str, Any], chosen: str, rejected: str) -> Shaped:
         prompt = _turns(row[turns])
     elif asked:
         question = _with_input(_text(row[asked], asked), row)
-        prompt = _history(row.get("history")) + [Message(role="user", content=question)]
+        prompt = [*_history(row.get("history")), Message(role="user", content=question)]
     else:
         raise RowError(f"unknown shape: a preference pair without a prompt; fields {', '.join(map(str, row))}")
     if not prompt or prompt[-1]["role"] != "user" or not prompt[-1]["content"]:

@@ -39,22 +39,21 @@ _USUAL = re.compile(
     r"(?:和|与|及|、)?)+(?:的?建议)?|(?:诊疗|诊断|治疗)流程\s*(?:（[^）]*）|\([^)]*\))?"
 )
 _ITEM = re.compile(
-    r"(?:\d{1,2}\s*[.．、](?!\d)|\d{1,2}(?:\.\d{1,2}){1,3}\s+(?=[一-龥])|[（(]\d{1,2}[）)]|\[\d{1,3}\]|[-*•●]\s)"
+    r"\d{1,2}\s*[.．、](?!\d)|\d{1,2}(?:\.\d{1,2}){1,3}\s+(?=[一-龥])|[（(]\d{1,2}[）)]|\[\d{1,3}\]|[-*•●]\s"
 )
-_CIRCLED = re.compile(r"[①-⑳]")
-_BARE = re.compile(rf"\d{{1,2}}\s*[.．、]?|[（(]?{_NUMERAL}[）)、]")
+_STOPPED_ITEM = re.compile(r"\d{1,2}\s*[.．、]")
+_BARE = re.compile(rf"\d{{1,2}}\s*[.．、]|[（(]?{_NUMERAL}[）)、]")
 _LABEL = re.compile(r"[一-龥]{2,6}：")
 _MARKDOWN = re.compile(r"(#{1,6})\s+(.+?)\s*#*$")
 _SENTENCE_END = re.compile(r"[。！？!?][”’」』）)]*$")
 _POINT = re.compile(r"\d\.$")
-_CLAUSE_END = re.compile(r"[。！？!?；;：:][”’」』）)]*$")
+_CLAUSE_END = re.compile(r"[。！？!?；;：:.][”’」』）)]*$")
 _OPEN_END = "，、（《“‘([～~/×=≥≤＜＞<>+＋-—"
 _INSIDE = re.compile(r"[（(][^（）()]*[）)]")
 _PROSE = re.compile(r"[，。；！？：,;!?]")
-_HEADING_LENGTH = 30
+_HEADING_LENGTH, _STOPPED_HEADING_LENGTH = 30, 15
 _RUN_IN_LENGTH = 18
-_FULL = 0.7
-_EDGE, _SHORT = 0.9, 0.5
+_EDGE, _FULL, _GAP = 0.88, 0.8, 0.65
 _GATHERED_HEADING = 70
 
 
@@ -98,6 +97,10 @@ class Setting:
     contents: Collection[str]
     """Keys of the headings that the table of contents lists"""
 
+    def lists(self, text: str) -> bool:
+        """True of a heading that the table of contents lists."""
+        return bool(self.contents) and key(text) in self.contents
+
     def reaches(self, text: str, share: float = _FULL) -> bool:
         """True of a line that takes at least this share of the width."""
         return display_width(text) >= share * self.width
@@ -138,8 +141,10 @@ def bare_heading(text: str) -> str:
 def _is_heading_text(text: str) -> bool:
     if text.count("（") + text.count("(") != text.count("）") + text.count(")"):
         return False
-    plain = _INSIDE.sub("", text).strip().rstrip("。：:")
-    return 0 < len(plain) <= _HEADING_LENGTH and not _PROSE.search(plain) and plain[-1] not in _OPEN_END
+    plain = _INSIDE.sub("", text).strip()
+    limit = _STOPPED_HEADING_LENGTH if plain.endswith("。") else _HEADING_LENGTH
+    plain = plain.rstrip("。：:")
+    return 0 < len(plain) <= limit and not _PROSE.search(plain) and plain[-1] not in _OPEN_END
 
 
 def _mark_rank(text: str) -> int | None:
@@ -157,14 +162,20 @@ def _heading_rank(text: str, how: Setting) -> int | None:
         return rank
     if _APPENDIX.match(text) and _is_heading_text(text) and "：" not in text:
         return _TOP
-    if _AUTHORS.fullmatch(text) or _BOOK.fullmatch(text) or (how.contents and key(text) in how.contents):
+    if _AUTHORS.fullmatch(text) or _BOOK.fullmatch(text) or how.lists(text):
         return _TOP
     return _UNNUMBERED if how.usual_headings and _USUAL.fullmatch(text) else None
 
 
 def rejoin(lines: Sequence[Line], contents: Collection[str] = ()) -> list[Paragraph]:
     """Put paragraphs together that a page or an export broke into lines, and find the headings among them."""
+    lines = [_without_wrong_mark(line) for line in lines]
     how = setting(lines, contents)
+    return [part for paragraph in join_lines(lines, how) for part in _with_headings(paragraph, how)]
+
+
+def join_lines(lines: Sequence[Line], how: Setting) -> list[Paragraph]:
+    """The paragraphs of lines that were set in a known way, headings being paragraphs like others."""
     found: list[Paragraph] = []
     current: Paragraph | None = None
     for place, line in enumerate(lines):
@@ -174,8 +185,17 @@ def rejoin(lines: Sequence[Line], contents: Collection[str] = ()) -> list[Paragr
             current = Paragraph(line, line.text, line.text)
             found.append(current)
         else:
-            current.text, current.last = _glue(current.text, line.text, how), line.text
-    return [part for paragraph in found for part in _with_headings(paragraph, how)]
+            apart = _heading_rank(current.text, how) == _TOP and not _EDITION.fullmatch(line.text)
+            glued = f"{current.text} {line.text}" if apart else _glue(current.text, line.text, how)
+            current.text, current.last = glued, line.text
+    return found
+
+
+def _without_wrong_mark(line: Line) -> Line:
+    """A line without the mark of a heading where it is the first of a paragraph: `## （二）隔离。对于患儿，应当`."""
+    marked = _MARKDOWN.match(line.text)
+    prose = marked is not None and re.search("[，。；].", _INSIDE.sub("", marked.group(2)))
+    return Line(marked.group(2), line.line, line.page) if marked and prose else line
 
 
 def _begins(current: Paragraph, following: Sequence[Line], how: Setting) -> bool:
@@ -186,13 +206,22 @@ def _begins(current: Paragraph, following: Sequence[Line], how: Setting) -> bool
     if text[0] in CLOSING or _BARE.fullmatch(current.text):
         return False
     ended = bool(_SENTENCE_END.search(current.text))
-    if _heading_rank(current.text, how) is not None and (
-        ended or not (how.pieces and _BARE.fullmatch(current.start.text))
-    ):
+    # In pieces a mark alone (`（四）`) may begin a heading or a sentence: only its stop tells.
+    settled = ended or not (how.pieces and _BARE.fullmatch(current.start.text))
+    if settled and _heading_rank(current.text, how) is not None:
         return not _heading_goes_on(current, following, how)
-    if _opens(text, how):
-        return bool(_CLAUSE_END.search(current.text)) or how.pieces or not how.reaches(current.last)
-    return ended or not _goes_on(current, text, how)
+    if how.pieces:
+        return ended or _opens(text, how)
+    if current.text[-1] in _OPEN_END or _is_raised(current.text, text):
+        return False
+    opens = _opens(text, how)
+    if ended or not how.wrapped:
+        return True
+    if opens:
+        after_clause = _CLAUSE_END.search(current.text) is not None
+        return after_clause or not how.reaches(current.last, _EDGE) or how.lists(text)
+    # A long Latin word that did not fit leaves a gap at the end of the line before.
+    return not how.reaches(current.last, _GAP if text[0].isascii() else _FULL)
 
 
 def _is_markup(text: str) -> bool:
@@ -206,13 +235,9 @@ def _opens(text: str, how: Setting) -> bool:
     return how.pieces and _LABEL.match(text) is not None
 
 
-def _goes_on(current: Paragraph, text: str, how: Setting) -> bool:
-    if how.pieces or current.text[-1] in _OPEN_END:
-        return True
-    # A raised or lowered digit (cm², PaO₂) stands on a line of its own in the text layer of a page.
-    if text.isdigit() and len(text) <= 2 and current.text[-1].isascii() and current.text[-1].isalpha():
-        return True
-    return how.wrapped and how.reaches(current.last)
+def _is_raised(before: str, after: str) -> bool:
+    """A raised or lowered digit (cm², PaO₂), which stands on a line of its own in the text layer of a page."""
+    return after.isdigit() and len(after) <= 2 and before[-1].isascii() and before[-1].isalpha()
 
 
 def _heading_goes_on(current: Paragraph, following: Sequence[Line], how: Setting) -> bool:
@@ -228,8 +253,8 @@ def _heading_goes_on(current: Paragraph, following: Sequence[Line], how: Setting
         return bool(gathers) and not _AUTHORS.search(current.text) and not _PROSE.search(_INSIDE.sub("", text))
     if how.pieces:
         return _is_rest_of_heading(following, how)
-    alone = not _PROSE.search(text) and not how.reaches(text, _SHORT)
-    return alone and how.wrapped and how.reaches(current.last, _EDGE)
+    # A line up to the edge without a stop is rather the beginning of a sentence than a heading.
+    return how.wrapped and how.reaches(current.last, _EDGE) and not _SENTENCE_END.search(current.text)
 
 
 def _is_rest_of_heading(following: Sequence[Line], how: Setting) -> bool:
@@ -239,7 +264,7 @@ def _is_rest_of_heading(following: Sequence[Line], how: Setting) -> bool:
         if line.text and _opens(line.text, how):
             return True
         rest += line.text
-        if len(rest) > _HEADING_LENGTH or _PROSE.search(rest):
+        if len(rest) > _HEADING_LENGTH or _PROSE.search(rest) or _STOPPED_ITEM.match(rest):
             return False
     return False
 
@@ -252,8 +277,7 @@ def _glue(before: str, after: str, how: Setting) -> str:
         words = before[-2:].isalpha() and after[:2].isalpha() and len(before) > 1 and len(after) > 1
         return f"{before} {after}" if words else before + after
     joined = before[-1] in _OPEN_END or after[0] in "-/" + CLOSING or _POINT.search(before)
-    raised = after.isdigit() and len(after) <= 2 and before[-1].isalpha()
-    return before + after if joined or raised else f"{before} {after}"
+    return before + after if joined or _is_raised(before, after) else f"{before} {after}"
 
 
 def _with_headings(paragraph: Paragraph, how: Setting) -> list[Paragraph]:
@@ -285,26 +309,41 @@ def sections(paragraphs: Sequence[Paragraph]) -> list[Section]:
     """Divide at the headings, one section for each deepest heading; what stands before the first has no path.
 
     A paragraph that begins with a heading mark and is no heading ends the section of its rank: its text belongs to
-    the heading above. Headings without text of their own make no section.
+    the heading above. A section without paragraphs is a heading with nothing under it: there was a figure, or a table.
     """
     found: list[Section] = []
     stack: list[tuple[int, str]] = []
     current: Section | None = None
-    for paragraph in paragraphs:
-        if paragraph.heading and paragraph.rank is not None:
-            stack = [entry for entry in stack if entry[0] < paragraph.rank]
-            stack.append((paragraph.rank, paragraph.text.rstrip("。：: ")))
+    for place, paragraph in enumerate(paragraphs):
+        rank = paragraph.rank
+        if rank is not None and (paragraph.heading or any(above >= rank for above, _ in stack)):
+            stack = [entry for entry in stack if entry[0] < rank]
+            current = None
+        if paragraph.heading and rank is not None and not _is_item(paragraphs, place):
+            stack.append((rank, paragraph.text.rstrip("。：: ")))
             current = Section([text for _, text in stack], paragraph.start)
             found.append(current)
             continue
-        if paragraph.rank is not None and any(rank >= paragraph.rank for rank, _ in stack):
-            stack = [entry for entry in stack if entry[0] < paragraph.rank]
-            current = None
+        path = [text for _, text in stack]
         if current is None:
-            current = Section([text for _, text in stack], paragraph.start)
-            found.append(current)
+            # Items that follow each other under the same heading are one section.
+            current = found[-1] if found and found[-1].path == path else Section(path, paragraph.start)
+            found += [] if found and found[-1] is current else [current]
         current.paragraphs.append(paragraph)
-    return [section for section in found if section.paragraphs]
+    below = [following.path for following in found[1:]] + [[]]
+    return [
+        section
+        for section, after in zip(found, below, strict=True)
+        if section.paragraphs or after[: len(section.path)] != section.path
+    ]
+
+
+def _is_item(paragraphs: Sequence[Paragraph], place: int) -> bool:
+    """True of a seeming heading that ends like a sentence and has nothing under it: `（六）重度吸烟者。`"""
+    paragraph, following = paragraphs[place], paragraphs[place + 1 : place + 2]
+    if not paragraph.text.endswith(("。", "；")) or paragraph.rank is None:
+        return False
+    return all(after.rank is not None and after.rank <= paragraph.rank for after in following)
 
 
 def parts(section: Section, limit: int = PART_CHARACTERS) -> list[tuple[Line, str]]:

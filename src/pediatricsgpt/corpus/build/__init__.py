@@ -1,0 +1,1 @@
+"""Construction rules: from curated records to the four training sets, a file for each rule of the method."""

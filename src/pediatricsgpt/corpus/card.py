@@ -1,0 +1,243 @@
+"""What is in a corpus, in numbers and as a dataset card."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pediatricsgpt.corpus.execute import reasons
+from pediatricsgpt.records import Reject, read_json_lines, read_records, read_rows
+
+Row = Mapping[str, Any]
+_PERCENTILES = (5, 25, 50, 75, 95, 100)
+_LABELS = ("task", "family", "department", "age_band", "form", "aspect", "split")
+_CHINESE = {
+    "medkqa": "知识问答",
+    "evidiag": "循证问诊",
+    "trerecom": "治疗推荐",
+    "general": "通用",
+    "safety": "安全",
+    "self": "自我认知",
+    "specialised": "专业资料",
+    "conversation": "真实医患对话",
+    "distilled": "蒸馏数据",
+    "behaviour": "行为",
+    "neonate": "新生儿",
+    "young_infant": "小婴儿",
+    "infant": "婴儿",
+    "toddler": "幼儿",
+    "preschool": "学龄前",
+    "school": "学龄",
+    "adolescent": "青少年",
+    "adult": "成人",
+    "unknown": "未知",
+    "plain": "纯文本",
+    "instruction": "指令",
+    "style": "文风",
+    "train": "训练",
+    "held_out": "留出",
+}
+
+
+def write_card(name: str, inputs: Mapping[str, Path], folder: Path) -> dict[str, Any]:
+    """Write `statistics.json` and `README.md`, the dataset card, into a folder.
+
+    Args:
+        name: of the corpus.
+        inputs: folders of the corpus by name: `corpus/curated` with its records, the sets with their rows; every one
+            may have rejects.
+        folder: where to write.
+
+    Returns:
+        How many sets and rows the corpus has.
+    """
+    rejects = [Reject(**row) for place in inputs.values() for row in _rows_of_json(place / "rejects.jsonl")]
+    places = {key.removeprefix("corpus/"): place for key, place in inputs.items()}
+    sets = {key: read_rows(place / "rows.parquet") for key, place in places.items() if _is_set(key, place)}
+    counted = statistics(sets, rejects)
+    card = dataset_card(name, counted, _sources(places["curated"] / "records.parquet"))
+    (folder / "statistics.json").write_text(json.dumps(counted, ensure_ascii=False, indent=1), encoding="utf-8")
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    return {"sets": len(sets), "rows": sum(len(rows) for rows in sets.values())}
+
+
+def _is_set(key: str, place: Path) -> bool:
+    """True of what goes to training or evaluation; `instructions` is what the sets are drawn from."""
+    return key != "instructions" and (place / "rows.parquet").is_file()
+
+
+def _rows_of_json(path: Path) -> list[dict[str, Any]]:
+    return [row for _, row in read_json_lines(path)] if path.is_file() else []
+
+
+def _sources(records: Path) -> list[dict[str, Any]]:
+    """The provenance of each source once, in the order in which they occur."""
+    found = {record.source.name: record.source for record in read_records(records)}
+    fields = ("name", "kind", "licence", "consent", "purpose")
+    return [{field: getattr(source, field) for field in fields} for source in found.values()]
+
+
+def statistics(sets: Mapping[str, Sequence[Row]], rejects: Sequence[Reject] = ()) -> dict[str, Any]:
+    """Counts of every set and of what was rejected, as plain values for JSON.
+
+    Args:
+        sets: rows by the name of their set; CPT, instruction and preference rows alike.
+        rejects: of all steps.
+    """
+    steps: dict[str, list[Reject]] = {}
+    for reject in rejects:
+        steps.setdefault(reject.step, []).append(reject)
+    return {
+        "sets": {name: _set_statistics(rows) for name, rows in sets.items()},
+        "rejects": {step: reasons(found) for step, found in steps.items()},
+    }
+
+
+def _set_statistics(rows: Sequence[Row]) -> dict[str, Any]:
+    lengths = sorted(_length(row) for row in rows)
+    counted = {label: _counted(row[label] for row in rows) for label in _LABELS if rows and label in rows[0]}
+    return {
+        "rows": len(rows),
+        "distinct": len({row["id"] for row in rows}),
+        "groups": len({row["group"] for row in rows}),
+        "characters": sum(lengths),
+        "length": {f"p{share}": _percentile(lengths, share) for share in _PERCENTILES} if rows else {},
+        "turns": _counted(_answers(row) for row in rows),
+        **counted,
+        "source": _counted(row["source"]["name"] for row in rows),
+        "licence": _counted(row["source"]["licence"] for row in rows),
+        "teacher": _counted(teacher for row in rows for teacher in _teachers(row)),
+    }
+
+
+def _counted(values: Iterable[Any]) -> dict[str, int]:
+    """How often each value occurs, most frequent first."""
+    counter = Counter(map(str, values))
+    return dict(sorted(counter.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _length(row: Row) -> int:
+    """A row's characters, all of its sides together."""
+    if "text" in row:
+        return len(row["text"])
+    sides = ("messages",) if "messages" in row else ("prompt", "chosen", "rejected")
+    return sum(len(turn["content"]) for side in sides for turn in row[side])
+
+
+def _answers(row: Row) -> int:
+    turns = row.get("messages", row.get("prompt", ()))
+    return sum(turn["role"] == "assistant" for turn in turns)
+
+
+def _teachers(row: Row) -> list[str]:
+    """The models that wrote something in a row; `none` where rules alone did."""
+    return sorted({step["teacher"] for step in row["steps"]} - {"none"}) or ["none"]
+
+
+def _percentile(ordered: Sequence[int], share: int) -> int:
+    """The smallest length that at least `share` percent of the rows do not exceed (nearest rank)."""
+    return ordered[max(0, -(-len(ordered) * share // 100) - 1)]
+
+
+def dataset_card(name: str, counted: Mapping[str, Any], sources: Sequence[Row] = ()) -> str:
+    """A dataset card in the Hugging Face form: YAML front matter and Markdown.
+
+    Args:
+        name: of the corpus.
+        counted: what `statistics` gave.
+        sources: provenance of the sources, one mapping each with `name`, `kind`, `licence`, `consent`, `purpose`.
+    """
+    parts = [
+        _front_matter(name, counted),
+        f"# {name} (儿科指令语料)",
+        _INTRODUCTION,
+        "## Sets (训练集)\n\n" + _sets_table(counted["sets"]),
+        *(_set_section(title, values) for title, values in counted["sets"].items()),
+        _sources_section(sources),
+        "## What was rejected (剔除记录)\n\n" + _rejects_table(counted["rejects"]),
+        _LIMITS,
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+_INTRODUCTION = """Built with the PediatricsGPT toolchain after the construction rules of Yang et al., *PediatricsGPT*
+(NeurIPS 2024), section 3. Three tasks: `medkqa` (知识问答, single-turn knowledge), `evidiag` (循证问诊, the assistant
+asks, collects evidence, then concludes) and `trerecom` (治疗推荐, treatment of a described case). Every row carries its
+source, the licence of that source, each transformation with its version, and the split by document, dialogue or
+patient."""
+
+_LIMITS = """## Limits (局限)
+
+- Medical content is **not reviewed by doctors** unless a source says so. It holds errors; it is no medical advice
+  (内容未经医生审核，不构成医疗建议).
+- Labels (task, department, age band, whether a child is the patient) are given by published rules, not by hand.
+- Each source keeps its own licence; whoever shares this corpus must honour all of them."""
+
+
+def _front_matter(name: str, counted: Mapping[str, Any]) -> str:
+    rows = sum(values["rows"] for values in counted["sets"].values())
+    bounds = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+    size = next((label for bound, label in bounds if rows < bound), "1M<n<10M")
+    lines = [
+        "---",
+        f'pretty_name: "{name}"',
+        "language:\n- zh",
+        "license: other\nlicense_name: per-source",
+        "task_categories:\n- question-answering\n- text-generation",
+        "tags:\n- medical\n- pediatrics\n- chinese",
+        f"size_categories:\n- {size}",
+        "---",
+    ]
+    return "\n".join(lines)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A Markdown table; the first column to the left, numbers to the right."""
+    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
+    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _sets_table(sets: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            name,
+            v["rows"],
+            v["distinct"],
+            v["groups"],
+            v["characters"],
+            v["length"].get("p50", 0),
+            v["length"].get("p95", 0),
+        )
+        for name, v in sets.items()
+    ]
+    return _table(("set", "rows", "distinct", "groups", "characters", "median length", "p95"), rows)
+
+
+def _set_section(title: str, values: Mapping[str, Any]) -> str:
+    labels = [label for label in (*_LABELS, "turns", "source", "licence", "teacher") if values.get(label)]
+    tables = [_table((label, "rows"), [(_named(key), n) for key, n in values[label].items()]) for label in labels]
+    return "\n\n".join([f"### {title}", *tables]) if tables else ""
+
+
+def _named(key: str) -> str:
+    return f"`{key}` {_CHINESE[key]}" if key in _CHINESE else key
+
+
+def _sources_section(sources: Sequence[Row]) -> str:
+    if not sources:
+        return ""
+    fields = ("name", "kind", "licence", "consent", "purpose")
+    return "## Sources (来源)\n\n" + _table(fields, [[source[field] for field in fields] for source in sources])
+
+
+def _rejects_table(rejects: Mapping[str, Mapping[str, int]]) -> str:
+    rows = [(step, reason, n) for step, found in rejects.items() for reason, n in found.items()]
+    return _table(("step", "reason", "items"), rows) if rows else "Nothing."

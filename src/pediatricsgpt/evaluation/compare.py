@@ -1,0 +1,143 @@
+"""Side by side: the models of a run on the same questions, and what each phase changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from pediatricsgpt.errors import UserError
+from pediatricsgpt.evaluation.evaluate import PREDICTIONS
+from pediatricsgpt.evaluation.metrics import score_pair
+from pediatricsgpt.evaluation.predictions import Prediction, read_predictions
+from pediatricsgpt.evaluation.statistics import Difference, paired_bootstrap_difference
+from pediatricsgpt.records import PEDIATRIC_TASKS, Message
+
+MODELS = ("base", "cpt", "sft", "dfpo", "experts")
+"""The models of a run in the order in which they are made; their folders lie in `evaluation/`"""
+
+CHANGE_METRICS = ("rouge-l", "bleu-4")
+"""Metrics that changes are tested on: few, because every further test brings its own chance of a false verdict"""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One question with its reference answer and each model's own."""
+
+    id: str
+    task: str
+    messages: tuple[Message, ...]
+    reference: str
+    answers: dict[str, str]
+    """Model -> answer, in the order of `MODELS`"""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of one metric of one task between two models, on the same items. Values are times 100."""
+
+    model: str
+    before: str
+    task: str
+    metric: str
+    difference: Difference
+
+
+def models_of(run_folder: Path) -> list[str]:
+    """Models of a run that have predictions, in the order in which they are made."""
+    return [name for name in MODELS if predictions_file(run_folder, name).is_file()]
+
+
+def predictions_file(run_folder: Path, model: str) -> Path:
+    """Where a model's predictions lie."""
+    return run_folder / "evaluation" / model / PREDICTIONS
+
+
+def compared(run_folder: Path) -> list[Compared]:
+    """The items that every model with predictions has answered, in the order of the first model's file.
+
+    Raises:
+        UserError: a predictions file is damaged, or two models were given different questions under one id.
+    """
+    answered = {name: _by_id(predictions_file(run_folder, name)) for name in models_of(run_folder)}
+    if not answered:
+        return []
+    first = next(iter(answered.values()))
+    common = [name for name in first if all(name in items for items in answered.values())]
+    return [_compared(run_folder, name, {model: items[name] for model, items in answered.items()}) for name in common]
+
+
+def changes(items: Sequence[Compared], profile: str, metrics: Sequence[str] = CHANGE_METRICS) -> list[Change]:
+    """Paired differences by task: each model against the one before it, and the last against the first.
+
+    Args:
+        items: what `compared` gave.
+        profile: the metric profile, `paper` or `char`.
+        metrics: names of `METRICS`; higher must be better.
+
+    Returns:
+        changes by task, then pair of models, then metric; nothing where there is only one model.
+    """
+    found = []
+    for task in tasks_of(items):
+        scores = _scores([item for item in items if item.task == task], profile)
+        for before, model in pairs(list(scores)):
+            for metric in metrics:
+                ours, theirs = ([100 * one[metric] for one in scores[name]] for name in (model, before))
+                found.append(Change(model, before, task, metric, paired_bootstrap_difference(ours, theirs)))
+    return found
+
+
+def pairs(models: Sequence[str]) -> list[tuple[str, str]]:
+    """(before, after): neighbours, then the first with the last where something lies between them."""
+    neighbours = list(pairwise(models))
+    return neighbours + ([(models[0], models[-1])] if len(models) > 2 else [])
+
+
+def tasks_of(items: Sequence[Compared]) -> list[str]:
+    """Tasks that occur, the three pediatric ones first."""
+    present = {item.task for item in items}
+    return [task for task in PEDIATRIC_TASKS if task in present] + sorted(present - set(PEDIATRIC_TASKS))
+
+
+def answers_to_one_question(run_folder: Path) -> list[tuple[str, str]]:
+    """One question and each model's answer as (title, text), for the terminal; nothing where none was answered.
+
+    A question of one turn is taken if there is one: it says all by itself.
+    """
+    items = compared(run_folder)
+    if not items:
+        return []
+    item = next((one for one in items if len(one.messages) == 1), items[0])
+    answers = [(model, answer.strip() or "(empty answer)") for model, answer in item.answers.items()]
+    return [("question", _question(item.messages)), *answers]
+
+
+def _question(messages: Sequence[Message]) -> str:
+    if len(messages) == 1:
+        return messages[0]["content"].strip()
+    return "\n".join(f"{message['role']}: {message['content'].strip()}" for message in messages)
+
+
+def _by_id(path: Path) -> dict[str, Prediction]:
+    """Predictions by id; those without one cannot be set beside another model's and are left out."""
+    return {item.id: item for item in read_predictions(path) if item.id is not None}
+
+
+def _compared(run_folder: Path, name: str, items: Mapping[str, Prediction]) -> Compared:
+    first_model, first = next(iter(items.items()))
+    for model, item in items.items():
+        if (item.reference, item.messages) != (first.reference, first.messages):
+            raise UserError(
+                f"item {name} is not the question that '{first_model}' was given; evaluate both again",
+                predictions_file(run_folder, model),
+            )
+    answers = {model: item.prediction for model, item in items.items()}
+    return Compared(name, first.task or "(none)", first.messages or (), first.reference, answers)
+
+
+def _scores(items: Sequence[Compared], profile: str) -> dict[str, list[dict[str, float]]]:
+    """Scores of each item, 0..1, by model."""
+    models = list(items[0].answers) if items else []
+    return {name: [score_pair(item.answers[name], item.reference, profile) for item in items] for name in models}

@@ -1,0 +1,154 @@
+"""What a run's folder holds, for the report: what is not there yet is None, what is damaged is an error with its place.
+
+The report reads files only. It knows a run by its folder and not by the code that fills it, so that an old run, or
+half of one, can be reported on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pediatricsgpt.errors import UserError
+from pediatricsgpt.evaluation.compare import MODELS
+from pediatricsgpt.manifest import Manifest, read_manifest
+from pediatricsgpt.records import read_json_lines
+
+PHASES = MODELS[1:]
+ROWS = "rows.parquet"
+REJECTS = "rejects.jsonl"
+TRAIN_SETS = {"cpt": "corpus/cpt", "sft": "corpus/sft", "dfpo": "corpus/preferences", "experts": "corpus/experts"}
+HELD_OUT = "corpus/held_out"
+
+_BEFORE_MODELS = (
+    "corpus/curated",
+    "corpus/instructions",
+    "corpus/cpt",
+    "corpus/sft",
+    "corpus/experts",
+    HELD_OUT,
+    "corpus/card",
+)
+_MODEL_NODES = ("base", "cpt", "sft", "corpus/preferences", "dfpo", "experts")
+
+
+class RunFiles:
+    """A run's folder, read once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._manifests: dict[str, Manifest | None] = {}
+
+    def manifest(self, node: str) -> Manifest | None:
+        """The manifest of a step; None while the step is not done.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        if node not in self._manifests:
+            self._manifests[node] = read_manifest(self.folder / node)
+        return self._manifests[node]
+
+    def done(self) -> dict[str, Manifest]:
+        """The manifests of all steps that are done, in the order of the run."""
+        found = {node: self.manifest(node) for node in self.nodes}
+        return {node: manifest for node, manifest in found.items() if manifest is not None}
+
+    def count(self, node: str, name: str) -> Any:
+        """One count of a step's manifest, or None."""
+        manifest = self.manifest(node)
+        return None if manifest is None else manifest.counts.get(name)
+
+    @cached_property
+    def nodes(self) -> tuple[str, ...]:
+        """All steps of the run in their order, done or not."""
+        return (
+            *(f"corpus/sources/{name}" for name in self.sources),
+            *_BEFORE_MODELS,
+            *_MODEL_NODES,
+            *(f"evaluation/{model}" for model in MODELS),
+        )
+
+    @cached_property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the sources: those of the recipe, then others that were read once."""
+        with expected(self.folder / "recipe.yaml"):
+            named = [str(source["name"]) for source in self.recipe.get("corpus", {}).get("sources", [])]
+        read = sorted(path.parent.name for path in self.folder.glob("corpus/sources/*/manifest.json"))
+        finished = [name for name in read if not name.endswith((".partial", ".old"))]
+        return tuple(dict.fromkeys([*named, *finished]))
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        """The recipe that the run keeps beside its results; empty if there is none.
+
+        Raises:
+            UserError: it is not a YAML mapping.
+        """
+        path = self.folder / "recipe.yaml"
+        if not path.is_file():
+            return {}
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UserError(f"damaged recipe: {' '.join(str(error).split())}", path) from error
+        if not isinstance(values, dict):
+            raise UserError("damaged recipe: not a mapping", path)
+        return values
+
+    def json(self, name: str) -> Any:
+        """The content of a JSON file below the run's folder; None if it is not there.
+
+        Raises:
+            UserError: it is not JSON.
+        """
+        path = self.folder / name
+        if not path.is_file():
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"damaged JSON ({error}); delete the folder to have it made again", path) from error
+
+    def lines(self, name: str) -> list[Any] | None:
+        """The values of a file of JSON lines below the run's folder; None if it is not there.
+
+        Raises:
+            UserError: a line is not JSON; it is named.
+        """
+        path = self.folder / name
+        return [value for _, value in read_json_lines(path)] if path.is_file() else None
+
+    def column(self, name: str, column: str) -> list[Any] | None:
+        """One column of a Parquet file below the run's folder; None if it is not there. The rest is not read.
+
+        Raises:
+            UserError: it is no Parquet file, or it lacks the column.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = self.folder / name
+        if not path.is_file():
+            return None
+        try:
+            values: list[Any] = pq.read_table(path, columns=[column]).column(column).to_pylist()
+        except (pa.ArrowInvalid, KeyError, OSError) as error:
+            raise UserError(f"damaged Parquet file, no column '{column}' ({error})", path) from error
+        return values
+
+
+@contextlib.contextmanager
+def expected(where: Path) -> Iterator[None]:
+    """While values of a file are taken apart: a form that its writer does not write becomes a UserError with its place."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"not in the form that this version writes ({reason}); run its step again", where) from error

@@ -1,0 +1,208 @@
+"""What was measured: held-out loss, metrics by task, change from phase to phase, by department and age band."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pediatricsgpt.evaluation.compare import MODELS, Change, Compared, changes
+from pediatricsgpt.evaluation.evaluate import LOSS, SCORES
+from pediatricsgpt.evaluation.metrics import METRICS
+from pediatricsgpt.evaluation.report.charts import Axis, axis
+from pediatricsgpt.evaluation.report.files import RunFiles, expected
+from pediatricsgpt.evaluation.statistics import Interval
+from pediatricsgpt.records import AGE_BANDS, PEDIATRIC_TASKS
+
+GROUP_METRIC = "rouge-l"
+_TOLERANCE = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Held-out loss of one model, in nats per answer token."""
+
+    model: str
+    value: Interval
+    tokens: int
+    too_long: int
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Held-out loss of all models that have one."""
+
+    rows: Sequence[Loss]
+    axis: Axis | None
+    same: bool
+    """Whether all were measured on equally many rows and tokens"""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelScores:
+    """Scores of one model on one task, in the order of `METRICS`."""
+
+    model: str
+    n: int
+    empty: int
+    values: Sequence[Interval]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskScores:
+    """All models on one task, and what changed from each to the next."""
+
+    task: str
+    models: Sequence[ModelScores]
+    changes: Sequence[Sequence[Change]]
+    """For each pair of models its changes, one a metric"""
+    axis: Axis | None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupTable:
+    """One metric by department or age band: value of the label -> n and one interval per model."""
+
+    field: str
+    models: Sequence[str]
+    rows: Sequence[tuple[str, int, Sequence[Interval | None]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Everything that the metrics section shows."""
+
+    models: Sequence[str]
+    tasks: Sequence[TaskScores]
+    groups: Sequence[GroupTable]
+    signatures: Sequence[str]
+    warnings: Sequence[tuple[str, str]]
+    """(model, warning)"""
+    paired: int
+    """Items that all models answered"""
+    tests: int
+
+
+def losses(run: RunFiles) -> Losses:
+    """The held-out losses of the run's models, as far as they are measured.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    found = []
+    for model in MODELS:
+        name = f"evaluation/{model}/{LOSS}"
+        loss = run.json(name)
+        if loss is not None:
+            with expected(run.folder / name):
+                value = _interval(loss, "rows")
+                found.append(Loss(model, value, int(loss["tokens"]), int(loss["left_out_too_long"])))
+    same = len({(loss.value.n, loss.tokens) for loss in found}) < 2
+    return Losses(found, axis([(loss.value.low, loss.value.high) for loss in found]), same)
+
+
+def measured(run: RunFiles, items: Sequence[Compared]) -> Measured | None:
+    """The scores of the run's models; None where none is scored.
+
+    Args:
+        items: what all models answered, from `compared`.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    scores = _scores(run)
+    if not scores:
+        return None
+    found: list[Change] = []
+    warnings = []
+    for model, one in scores.items():
+        with expected(_path(run, model)):
+            warnings += [(model, str(warning)) for warning in one["warnings"]]
+    profiles = {str(one.get("profile")) for one in scores.values()}
+    if len(profiles) == 1:
+        found = changes(items, profiles.pop())
+    else:
+        warnings.append(("all", "the models were scored with different profiles: nothing can be compared"))
+    tasks = [_task(run, scores, task, found) for task in _values(run, scores, "task")]
+    warnings += [warning for task in tasks for warning in _contradictions(task)]
+    groups = [_groups(run, scores, field) for field in ("department", "age_band")]
+    signatures = sorted({str(one.get("signature")) for one in scores.values()})
+    return Measured(
+        list(scores), tasks, [group for group in groups if group.rows], signatures, warnings, len(items), len(found)
+    )
+
+
+def _path(run: RunFiles, model: str) -> Path:
+    return run.folder / "evaluation" / model / SCORES
+
+
+def _scores(run: RunFiles) -> dict[str, dict[str, Any]]:
+    found = {}
+    for model in MODELS:
+        one = run.json(f"evaluation/{model}/{SCORES}")
+        if one is not None:
+            with expected(_path(run, model)):
+                found[model] = dict(one)
+    return found
+
+
+def _contradictions(task: TaskScores) -> list[tuple[str, str]]:
+    """Scores that are not those of the predictions beside them: the changes are computed from the predictions anew."""
+    scores = {one.model: one for one in task.models}
+    found = []
+    for change in (change for pair in task.changes for change in pair):
+        place = METRICS.index(change.metric)
+        after, before = (scores[name].values[place] for name in (change.model, change.before))
+        paired = change.difference.n == after.n == before.n
+        if paired and abs(after.mean - before.mean - change.difference.mean) > _TOLERANCE:
+            text = f"task {task.task}: {change.metric} of {change.before} and {change.model} in {SCORES} does not fit"
+            found.append((change.model, f"{text} their predictions; evaluate both again"))
+    return found
+
+
+def _values(run: RunFiles, scores: Mapping[str, Any], field: str) -> list[str]:
+    """The values of a label over all models: tasks and ages in their own order, others by their number of items."""
+    totals: dict[str, int] = {}
+    for model, one in scores.items():
+        with expected(_path(run, model)):
+            for value, group in one["groups"].get(field, {}).items():
+                totals[value] = max(totals.get(value, 0), int(group["n"]))
+    known = {"task": PEDIATRIC_TASKS, "age_band": (*(name for name, _ in AGE_BANDS), "unknown")}.get(field, ())
+    return sorted(totals, key=lambda value: _place(value, known, totals[value]))
+
+
+def _place(value: str, known: Sequence[str], total: int) -> tuple[int, int, str]:
+    return (known.index(value), 0, value) if value in known else (len(known), -total, value)
+
+
+def _task(run: RunFiles, scores: Mapping[str, Any], task: str, found: Sequence[Change]) -> TaskScores:
+    models = []
+    for model, one in scores.items():
+        with expected(_path(run, model)):
+            group = one["groups"].get("task", {}).get(task)
+            if group is not None:
+                values = [_interval(group["metrics"][metric]) for metric in METRICS]
+                models.append(ModelScores(model, int(group["n"]), int(group["empty"]), values))
+    own = [change for change in found if change.task == task]
+    by_pair: dict[tuple[str, str], list[Change]] = {}
+    for change in own:
+        by_pair.setdefault((change.before, change.model), []).append(change)
+    intervals = [(change.difference.low, change.difference.high) for change in own]
+    return TaskScores(task, models, list(by_pair.values()), axis(intervals, zero=True))
+
+
+def _groups(run: RunFiles, scores: Mapping[str, Any], field: str) -> GroupTable:
+    rows = []
+    for value in _values(run, scores, field):
+        cells: list[Interval | None] = []
+        for model, one in scores.items():
+            with expected(_path(run, model)):
+                group = one["groups"].get(field, {}).get(value)
+                cells.append(None if group is None else _interval(group["metrics"][GROUP_METRIC]))
+        rows.append((value, max(cell.n for cell in cells if cell), cells))
+    return GroupTable(field, list(scores), rows)
+
+
+def _interval(found: Mapping[str, Any], n: str = "n") -> Interval:
+    return Interval(float(found["mean"]), float(found["low"]), float(found["high"]), int(found[n]))

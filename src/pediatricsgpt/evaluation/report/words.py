@@ -1,0 +1,116 @@
+"""How the report says things: names in English and Chinese, and numbers for readers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+MODEL_NAMES = {
+    "base": ("base", "基座"),
+    "cpt": ("CPT", "继续预训练"),
+    "sft": ("SFT", "监督微调"),
+    "dfpo": ("DFPO", "偏好优化"),
+    "experts": ("experts", "专家混合"),
+}
+PHASE_TITLES = {
+    "cpt": "1 · Continued pre-training (CPT)",
+    "sft": "2 · Supervised fine-tuning (SFT)",
+    "dfpo": "3 · Direct following preference optimisation (DFPO)",
+    "experts": "4 · Mixture of universal-specific experts",
+}
+_LABELS = {
+    "medkqa": ("MedKQ&A", "知识问答"),
+    "evidiag": ("EviDiag", "循证问诊"),
+    "trerecom": ("TreRecom", "治疗推荐"),
+    "general": ("general", "通用"),
+    "safety": ("safety", "安全"),
+    "self": ("self-cognition", "自我认知"),
+    "specialised": ("specialised", "专业资料"),
+    "conversation": ("conversation", "真实医患对话"),
+    "distilled": ("distilled", "蒸馏数据"),
+    "behaviour": ("behaviour", "行为"),
+    "plain": ("plain text", "纯文本"),
+    "instruction": ("instructions", "指令"),
+    "style": ("style", "文风"),
+    "neonate": ("neonate < 28 d", "新生儿"),
+    "young_infant": ("young infant < 3 mo", "小婴儿"),
+    "infant": ("infant < 12 mo", "婴儿"),
+    "toddler": ("toddler < 3 y", "幼儿"),
+    "preschool": ("preschool < 6 y", "学龄前"),
+    "school": ("school age < 12 y", "学龄"),
+    "adolescent": ("adolescent < 18 y", "青少年"),
+    "adult": ("adult", "成人"),
+    "unknown": ("not said", "未知"),
+}
+ROLES = {"system": "系统", "user": "家长", "assistant": "医生"}
+_METRICS = {"rouge-l": "ROUGE-L", "gleu": "GLEU"}
+_SMALL_SHARE = 0.1
+
+
+def label(value: str) -> tuple[str, str]:
+    """English and Chinese name of a task, family, age band or other label; what is not ours stays as it is."""
+    return _LABELS.get(value, (value, ""))
+
+
+def model(name: str) -> str:
+    """A model's name for a table."""
+    return MODEL_NAMES.get(name, (name, ""))[0]
+
+
+def metric(name: str) -> str:
+    """A metric's name as papers print it."""
+    return _METRICS.get(name) or name.replace("rouge", "ROUGE").replace("bleu", "BLEU").replace("distinct", "Distinct")
+
+
+def number(value: Any) -> str:
+    """A count with thousands separators; a dash where there is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+
+
+def millions(parameters: int) -> str:
+    """A model's size: `9.4 M`, `7.6 B`."""
+    if parameters < 1_000_000:
+        return f"{parameters / 1e6:.2f} M"
+    return f"{parameters / 1e6:.1f} M" if parameters < 1_000_000_000 else f"{parameters / 1e9:.1f} B"
+
+
+def duration(seconds: float) -> str:
+    """A time for people: `0.4 s`, `42 s`, `3 min 05 s`, `2 h 10 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def memory(megabytes: int) -> str:
+    """Peak memory in GiB, or in MiB where it is little."""
+    return f"{megabytes / 1024:.1f} GiB" if megabytes >= 1024 else f"{megabytes} MiB"
+
+
+def signed(value: float, places: int = 2) -> str:
+    """A change with its sign; the minus is a real one."""
+    return f"{value:+.{places}f}".replace("-", "−")
+
+
+def share(part: float, whole: float) -> str:
+    """A part of a whole in per cent; a dash where there is no whole."""
+    if not whole:
+        return "–"
+    per_cent = 100 * part / whole
+    return f"{per_cent:.1f} %" if per_cent >= _SMALL_SHARE or not part else "< 0.1 %"
+
+
+def day(finished: str) -> str:
+    """A manifest's time stamp as `2025-11-22 09:34 +0000`."""
+    return f"{finished[:10]} {finished[11:16]} {finished[19:]}".strip()
+
+
+def shortened(text: str, limit: int) -> str:
+    """A text cut to `limit` characters, saying how many are missing."""
+    left = len(text) - limit
+    return text if left <= 0 else f"{text[:limit]} … (+{left:,} characters)"

@@ -1,0 +1,115 @@
+"""What carries loss: every assistant turn with its end token, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pediatricsgpt.errors import UserError
+from pediatricsgpt.models.encode import (
+    IGNORED,
+    encode_answer,
+    encode_dialogue,
+    encode_prompt,
+    encode_text,
+    end_of_turn,
+)
+from pediatricsgpt.models.load import Loaded
+from pediatricsgpt.records import Message
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=30)
+
+
+def _dialogue(*turns: str) -> list[Message]:
+    return [Message(role=("user", "assistant")[place % 2], content=turn) for place, turn in enumerate(turns)]
+
+
+def _learnt(tokenizer: Any, messages: list[Message]) -> str:
+    encoded = encode_dialogue(tokenizer, messages)
+    carrying = [label for label in encoded.labels if label != IGNORED]
+    assert all(label in (IGNORED, token) for token, label in zip(encoded.input_ids, encoded.labels, strict=True))
+    return str(tokenizer.decode(carrying))
+
+
+@pytest.fixture
+def unmarked(loaded: Loaded) -> Any:
+    """The same tokenizer with a template that has no generation markers."""
+    template = loaded.tokenizer.chat_template
+    plain = re.sub(r"\{%-?\s*(end)?generation\s*-?%\}", "", template)
+    assert plain != template
+    loaded.tokenizer.chat_template = plain
+    yield loaded.tokenizer
+    loaded.tokenizer.chat_template = template
+
+
+def test_single_turn_learns_the_answer_and_its_end(loaded: Loaded) -> None:
+    assert _learnt(loaded.tokenizer, _dialogue("孩子发烧了", "多喝水。")) == "多喝水。<|im_end|>"
+
+
+def test_multi_turn_learns_every_answer_and_nothing_else(loaded: Loaded) -> None:
+    dialogue = [Message(role="system", content="你是儿科医生"), *_dialogue("发烧", "几天了？", "三天", "请就诊。")]
+    assert _learnt(loaded.tokenizer, dialogue) == "几天了？<|im_end|>请就诊。<|im_end|>"
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(turns=st.lists(TEXT, min_size=1, max_size=3).flatmap(lambda t: st.tuples(*map(st.just, t + t))))
+def test_a_template_without_markers_gives_the_same_labels(
+    loaded: Loaded, unmarked: Any, turns: tuple[str, ...]
+) -> None:
+    dialogue = _dialogue(*turns)
+    without = encode_dialogue(unmarked, dialogue)
+    template = unmarked.chat_template
+    unmarked.chat_template = _marked_template(template)
+    marked = encode_dialogue(unmarked, dialogue)
+    unmarked.chat_template = template
+    assert without == marked
+
+
+def _marked_template(plain: str) -> str:
+    spoken = "{{- message['content'] + '<|im_end|>' }}"
+    assert spoken in plain
+    return plain.replace(spoken, "{%- generation %}" + spoken + "{%- endgeneration %}")
+
+
+def test_an_answer_that_contains_the_end_token_text_is_still_learnt_whole(loaded: Loaded) -> None:
+    learnt = _learnt(loaded.tokenizer, _dialogue("问", "前<|im_end|>后"))
+    assert learnt == "前<|im_end|>后<|im_end|>"
+
+
+def test_a_template_that_rewrites_earlier_turns_is_refused(loaded: Loaded, unmarked: Any) -> None:
+    unmarked.chat_template = "{% for m in messages %}{{ loop.length }}{{ m.content }}<|im_end|>{% endfor %}"
+    with pytest.raises(UserError, match="rewrites earlier turns"):
+        encode_dialogue(unmarked, _dialogue("问", "答", "再问", "再答"))
+
+
+def test_a_model_without_template_is_refused(loaded: Loaded) -> None:
+    template, loaded.tokenizer.chat_template = loaded.tokenizer.chat_template, None
+    try:
+        with pytest.raises(UserError, match=r"model\.chat_template"):
+            encode_prompt(loaded.tokenizer, _dialogue("问"))
+    finally:
+        loaded.tokenizer.chat_template = template
+
+
+def test_plain_text_carries_loss_on_all_tokens_and_the_end(loaded: Loaded) -> None:
+    encoded = encode_text(loaded.tokenizer, "小儿肺炎")
+    assert encoded.labels == encoded.input_ids
+    assert encoded.input_ids[-1] == loaded.tokenizer.eos_token_id
+    assert loaded.tokenizer.decode(encoded.input_ids[:-1]) == "小儿肺炎"
+
+
+def test_prompt_and_answer_join_to_the_dialogue(loaded: Loaded) -> None:
+    dialogue = _dialogue("发烧", "几天了？", "三天", "请就诊。")
+    prompt, answer = encode_answer(loaded.tokenizer, dialogue[:-1], dialogue[-1])
+    whole = encode_dialogue(loaded.tokenizer, dialogue).input_ids
+    assert prompt + answer == whole[: len(prompt) + len(answer)]
+    assert loaded.tokenizer.decode(answer) == "请就诊。<|im_end|>"
+    assert prompt == encode_prompt(loaded.tokenizer, dialogue[:-1])
+
+
+def test_the_end_of_a_turn_is_the_templates_own(loaded: Loaded) -> None:
+    assert loaded.tokenizer.decode([end_of_turn(loaded.tokenizer)]) == "<|im_end|>"

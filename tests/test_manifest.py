@@ -1,0 +1,156 @@
+"""Fingerprints, atomic folders and what the disk may refuse."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pediatricsgpt import manifest
+from pediatricsgpt.errors import UserError
+from pediatricsgpt.manifest import FileHashes, Manifest
+
+
+def _manifest(fingerprint: str = "f") -> Manifest:
+    return Manifest("node", fingerprint, "content", {}, {}, "code", 1)
+
+
+def _finish(folder: Path, text: str) -> None:
+    partial = manifest.begin(folder, "f")
+    (partial / "data").write_text(text)
+    manifest.finish(folder, _manifest())
+
+
+def test_a_folder_without_manifest_is_not_done(tmp_path: Path) -> None:
+    manifest.begin(tmp_path / "node", "f")
+    assert manifest.read_manifest(tmp_path / "node") is None
+
+
+def test_finish_replaces_an_older_result_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "node"
+    _finish(folder, "old")
+    _finish(folder, "new")
+    assert (folder / "data").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["node"]
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "node"
+    _finish(folder, "old")
+    folder.rename(tmp_path / "node.old")
+    manifest.recover(folder)
+    assert (folder / "data").read_text() == "old"
+
+
+def test_a_kill_after_both_renames_leaves_the_new_result(tmp_path: Path) -> None:
+    folder = tmp_path / "node"
+    _finish(folder, "old")
+    folder.rename(tmp_path / "node.old")
+    _finish(folder, "new")
+    manifest.recover(folder)
+    assert (folder / "data").read_text() == "new"
+    assert not (tmp_path / "node.old").exists()
+
+
+def test_partial_work_is_kept_for_the_same_fingerprint_only(tmp_path: Path) -> None:
+    folder = tmp_path / "node"
+    (manifest.begin(folder, "a") / "half").write_text("x")
+    assert (manifest.begin(folder, "a") / "half").exists()
+    assert not (manifest.begin(folder, "b") / "half").exists()
+
+
+def test_damaged_manifest_is_named(tmp_path: Path) -> None:
+    _finish(tmp_path / "node", "x")
+    (tmp_path / "node" / "manifest.json").write_text("{")
+    with pytest.raises(UserError, match=r"manifest\.json: damaged manifest"):
+        manifest.read_manifest(tmp_path / "node")
+
+
+def test_folder_hash_sees_names_and_bytes_but_not_what_is_ignored(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    before = manifest.hash_folder(tmp_path, ignore=("log",))
+    (tmp_path / "log").write_text("2")
+    assert manifest.hash_folder(tmp_path, ignore=("log",)) == before
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert manifest.hash_folder(tmp_path, ignore=("log",)) != before
+
+
+def test_file_hashes_notice_a_changed_file(tmp_path: Path) -> None:
+    file = tmp_path / "source"
+    file.write_text("one")
+    hashes = FileHashes(tmp_path / "store")
+    first = hashes(file)
+    hashes.save()
+    assert FileHashes(tmp_path / "store")(file) == first == manifest.hash_file(file)
+    file.write_text("three")
+    assert FileHashes(tmp_path / "store")(file) == manifest.hash_file(file) != first
+
+
+def test_code_version_follows_imports_and_ignores_comments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    package = tmp_path / "pediatricsgpt"
+    package.mkdir()
+    (package / "a.py").write_text("from pediatricsgpt.b import f\n")
+    (package / "b.py").write_text("def f():\n    return 1\n")
+    monkeypatch.setattr(manifest, "__file__", str(package / "manifest.py"))
+
+    def version() -> str:
+        manifest._code_of.cache_clear()
+        return manifest.code_version(["pediatricsgpt.a"])
+
+    first = version()
+    (package / "b.py").write_text('# why\ndef f():\n    """Doc."""\n    return 1\n')
+    assert version() == first
+    (package / "b.py").write_text("def f():\n    return 2\n")
+    changed = version()
+    assert changed != first
+    (package / "rules.yaml").write_text("a: 1")
+    assert version() != changed
+    manifest._code_of.cache_clear()
+
+
+def test_two_processes_cannot_hold_one_run(tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib\nfrom pediatricsgpt import manifest\n"
+        "with manifest.locked(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=f"process {other.pid}"), manifest.locked(tmp_path):
+            pass
+        other.communicate("")
+    with manifest.locked(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "disk is full"),
+        (OSError(errno.EROFS, "Read-only file system"), "read-only"),
+        (RuntimeError("SafetensorError: I/O error: No space left on device (os error 28)"), "disk is full"),
+    ],
+)
+def test_disk_errors_become_one_line(tmp_path: Path, error: Exception, reason: str) -> None:
+    with pytest.raises(UserError, match=reason), manifest.disk_errors(tmp_path):
+        raise error
+
+
+def test_other_errors_pass_through(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), manifest.disk_errors(tmp_path):
+        raise KeyError("x")
+
+
+def test_a_file_in_the_place_of_the_run_folder_is_said(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(UserError, match="a file stands where a folder is needed"), manifest.locked(tmp_path / "runs/x"):
+        pass
+
+
+def test_versions_name_this_package() -> None:
+    assert "pediatricsgpt" in manifest.versions()

@@ -1,0 +1,146 @@
+"""Supervised phases: packing changes nothing, a killed run resumes to the same weights, checkpoints can be torn."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from transformers import TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from pediatricsgpt.models.load import load
+from pediatricsgpt.records import read_json_lines
+from pediatricsgpt.training import cpt, expert_sft, phase, sft
+from pediatricsgpt.training.data import dialogue_set
+from pediatricsgpt.training.phase import Job, arguments, last_checkpoint
+from pediatricsgpt.training.settings import CptSettings, ExpertsSettings, PhaseSettings, SftSettings
+from tests.rows import instruction, text, write
+
+DIALOGUES = [
+    instruction("孩子发烧怎么办", "先量体温。", "三十九度", "请就诊。"),
+    instruction("咳嗽", "多喝水。"),
+    instruction("黄疸", "多数是生理性的，但要观察。"),
+    instruction("腹泻两天", "口服补液盐，注意尿量。"),
+    instruction("疫苗", "按程序接种。"),
+] * 4
+TRAINER: dict[str, Any] = {
+    "per_device_train_batch_size": 1,
+    "learning_rate": 1.0e-3,
+    "logging_steps": 1,
+    "save_steps": 2,
+    "max_steps": 6,
+}
+
+
+def _job(tmp_path: Path, name: str, model: Path, data: Path) -> Job:
+    folder = tmp_path / name
+    folder.mkdir()
+    return Job(name, model, data, folder, 1, Console(quiet=True))
+
+
+def _weights(folder: Path) -> bytes:
+    return next(folder.glob("*model.safetensors")).read_bytes()
+
+
+def test_packed_loss_is_unpacked_loss(model_folder: Path, tmp_path: Path) -> None:
+    data = write(tmp_path, "instruction", DIALOGUES[:5])
+    loaded = load(model_folder, dtype="float32")
+    rows = dialogue_set(data, loaded.tokenizer, 256).dataset
+    losses = {}
+    for packing in (True, False):
+        job = _job(tmp_path, f"packing {packing}", model_folder, data)
+        settings = SftSettings(max_length=256, trainer={"per_device_train_batch_size": 5})
+        args = arguments(SFTConfig, job, settings, packing=packing)
+        trainer = SFTTrainer(model=loaded.model, args=args, train_dataset=rows, processing_class=loaded.tokenizer)
+        batch = trainer.data_collator(list(trainer.train_dataset))
+        losses[packing] = float(trainer.compute_loss(loaded.model.eval(), batch).detach())
+        assert len(trainer.train_dataset) == (1 if packing else 5)
+    assert losses[True] == pytest.approx(losses[False], rel=1e-5)
+
+
+def test_cpt_learns_and_splits_long_texts_instead_of_cutting_them(model_folder: Path, tmp_path: Path) -> None:
+    data = write(tmp_path, "cpt", [text("小儿肺炎" * 60), text("发热")])
+    settings = CptSettings(max_length=64, trainer={**TRAINER, "max_steps": 12, "save_strategy": "no"})
+    job = _job(tmp_path, "cpt", model_folder, data)
+    counts = cpt.train(job, settings)
+    log = [row for _, row in read_json_lines(job.folder / "training.jsonl") if "loss" in row]
+    assert log[-1]["loss"] < log[0]["loss"]
+    assert counts["tokens"] > 3 * 64
+    assert counts["trained_share_percent"] == 100
+
+
+class _Killed(Exception):
+    pass
+
+
+class _Killer(TrainerCallback):
+    """Stops the process at a step that lies between two checkpoints."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == 5:
+            raise _Killed
+
+
+@pytest.mark.parametrize(
+    ("train", "settings"),
+    [
+        (sft.train, SftSettings(max_length=64, trainer=TRAINER)),
+        (expert_sft.train, ExpertsSettings(max_length=64, r=2, trainer=TRAINER)),
+    ],
+    ids=["sft", "experts"],
+)
+def test_resumed_is_uninterrupted_bit_for_bit(
+    model_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    train: Callable[[Job, PhaseSettings], dict[str, Any]],
+    settings: PhaseSettings,
+) -> None:
+    data = write(tmp_path, "instruction", DIALOGUES)
+    whole = _job(tmp_path, "whole", model_folder, data)
+    train(whole, settings)
+    killed = _job(tmp_path, "killed", model_folder, data)
+    with monkeypatch.context() as patch:
+        patch.setattr(phase, "ProgressBar", lambda *_: _Killer())
+        with pytest.raises(_Killed):
+            train(killed, settings)
+    assert not list(killed.folder.glob("*.safetensors"))
+    assert last_checkpoint(killed.checkpoints) == killed.checkpoints / "checkpoint-4"
+    counts = train(killed, settings)
+    assert counts["steps"] == 6
+    assert _weights(killed.folder) == _weights(whole.folder)
+    assert not killed.checkpoints.exists()
+
+
+def test_experts_train_only_experts(model_folder: Path, tmp_path: Path) -> None:
+    data = write(tmp_path, "instruction", DIALOGUES)
+    job = _job(tmp_path, "experts", model_folder, data)
+    counts = expert_sft.train(job, ExpertsSettings(max_length=64, r=2, trainer=TRAINER))
+    assert 0 < counts["trained_parameters"] < counts["parameters"]
+    adapted, base = load(job.folder), load(model_folder)
+    kept = dict(base.model.named_parameters())
+    inner = {
+        name.removeprefix("base_model.model.").replace(".base_layer", ""): weight
+        for name, weight in adapted.model.named_parameters()
+        if "experts_" not in name
+    }
+    assert inner.keys() == kept.keys()
+    assert all(torch.equal(inner[name], kept[name]) for name in kept)
+
+
+def test_a_torn_checkpoint_is_not_taken(tmp_path: Path) -> None:
+    for step, whole in ((2, True), (10, True), (12, False)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        if whole:
+            (folder / "trainer_state.json").write_text("{}")
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+    assert not (tmp_path / "checkpoint-12").exists()
+    shutil.rmtree(tmp_path / "checkpoint-10")
+    shutil.rmtree(tmp_path / "checkpoint-2")
+    assert last_checkpoint(tmp_path) is None
