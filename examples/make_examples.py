@@ -31,7 +31,14 @@ FACTS = "guideline_facts.tsv"
 
 
 def main(bundle: Path, out: Path) -> None:
-    """Write every example below `out`."""
+    """Write every example below `out`.
+
+    Raises:
+        ValueError: `out`, or a folder in it, is a link into the bundle: the bundle is only ever read.
+    """
+    for folder in (out, *out.glob("*")):
+        if folder.resolve().is_relative_to(bundle.resolve()):
+            raise ValueError(f"{folder} leads into the bundle; examples are written to a folder of their own")
     documents(bundle, out)
     knowledge(bundle, out)
     dialogues(bundle, out)
@@ -212,7 +219,6 @@ def write(path: Path, text: str) -> None:
 def copy(path: Path, target: Path) -> None:
     """Copy the bytes of a file, its folder included."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)  # a link in its place would be written through
     shutil.copyfile(path, target)
 
 

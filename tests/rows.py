@@ -29,7 +29,9 @@ def instruction(*turns: str, task: str = "medkqa", split: str = "train") -> dict
 
 def preference(prompt: str, chosen: str, rejected: str) -> dict[str, Any]:
     """A preference row."""
-    sides = {name: [Message(role="assistant", content=side)] for name, side in (("chosen", chosen), ("rejected", rejected))}
+    sides = {
+        name: [Message(role="assistant", content=side)] for name, side in (("chosen", chosen), ("rejected", rejected))
+    }
     content = {"prompt": [Message(role="user", content=prompt)], **sides, "aspect": "style"}
     return {**content, **_provenance(content, "train", f"group:{prompt}")}
 

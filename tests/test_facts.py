@@ -58,6 +58,8 @@ def days(count: int) -> Decimal:
         ("我的小孩出生三个月了", 3),
         ("年龄：6个月", 6),
         ("他是三、四年级，9岁", 108),
+        ("患者资料：女、26岁、无高血压", 312),
+        ("宝宝一岁五个月前天吃撑了", 17),
     ],
 )
 def test_an_age_is_read_exactly(text: str, months: Decimal | int) -> None:
@@ -87,6 +89,7 @@ def test_an_age_is_read_exactly(text: str, months: Decimal | int) -> None:
         "6～12岁",
         "6个月至5岁儿童",
         "1-3岁的孩子",
+        "2、3岁的孩子",
         "近3个月",
         "每3个月复查",
         "宝宝3个月前摔过",

@@ -130,7 +130,7 @@ def choose(version: str) -> Choice:
     """Which index torch comes from, and why."""
     override = os.environ.get("TORCH_INDEX_URL")
     if override:
-        return Choice(["--index-url", override, "--no-deps"], f"from TORCH_INDEX_URL, {override}")
+        return Choice(["--index-url", override, "--no-deps"], "from the index in TORCH_INDEX_URL")
     if sys.platform != "linux":
         return Choice([], f"the build for {platform.system()} that pip resolves")
     wheel, output = offered(version, [], seconds=300)

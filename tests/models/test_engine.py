@@ -17,7 +17,9 @@ from pediatricsgpt.records import Message
 
 PROMPTS = [
     Prompt(str(number), [Message(role="user", content=text)])
-    for number, text in enumerate(["发烧", "孩子咳嗽三天了怎么办", "黄疸", "宝宝六个月，拉肚子两天，需要去医院吗", "疫苗"])
+    for number, text in enumerate(
+        ["发烧", "孩子咳嗽三天了怎么办", "黄疸", "宝宝六个月，拉肚子两天，需要去医院吗", "疫苗"]
+    )
 ]
 SAMPLING = Sampling(max_new_tokens=6)
 

@@ -105,7 +105,7 @@ def _set_statistics(rows: Sequence[Row]) -> dict[str, Any]:
         "groups": len({row["group"] for row in rows}),
         "characters": sum(lengths),
         "length": {f"p{share}": _percentile(lengths, share) for share in _PERCENTILES} if rows else {},
-        "turns": _counted(_answers(row) for row in rows),
+        "turns": _counted(_answers(row) for row in rows if "messages" in row),
         **counted,
         "source": _counted(row["source"]["name"] for row in rows),
         "licence": _counted(row["source"]["licence"] for row in rows),
@@ -128,8 +128,7 @@ def _length(row: Row) -> int:
 
 
 def _answers(row: Row) -> int:
-    turns = row.get("messages", row.get("prompt", ()))
-    return sum(turn["role"] == "assistant" for turn in turns)
+    return sum(turn["role"] == "assistant" for turn in row["messages"])
 
 
 def _teachers(row: Row) -> list[str]:

@@ -68,11 +68,10 @@ def clean_text(text: str) -> str:
 
 def _clean_prose(text: str) -> str:
     text = _without_tags(_ENTITY.sub(lambda entity: html.unescape(entity.group()), _without_tags(text)))
-    text = chinese.normalise(text)
-    text = _remove(_placeholders(), text)
-    text = pattern("clean", "separators").sub("\n", text)
-    text = _DOTS.sub("……", _REPEATED.sub(r"\1", text))
-    return chinese.normalise(_BLANK_LINES.sub("\n", text))
+    normal = chinese.normalise(text)
+    text = pattern("clean", "separators").sub("\n", _remove(_placeholders(), normal))
+    text = _BLANK_LINES.sub("\n", _DOTS.sub("……", _REPEATED.sub(r"\1", text)))
+    return normal if text == normal else chinese.normalise(text)
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from pediatricsgpt.records import Record, Step, age_band
 STEP = Step("label", 1)
 MIN_TEXT_WORDS = 3
 CHARACTERS_PER_WORD = 120
+_NEVER = ("grown_up", "mother_marks")
 WORD_BANDS = ("neonate", "preschool", "adolescent", "adult")
 
 
@@ -63,9 +64,9 @@ def _pediatric_wholes(records: Iterable[Record]) -> set[tuple[str, str]]:
 
 
 def _why_whole(record: Record) -> str:
-    if departments.canonical(record.department) in departments.PEDIATRIC:
-        return f"department: {record.department}"
     graph = record.source.kind == "knowledge_graph"
+    if graph and departments.canonical(record.department) in departments.PEDIATRIC:
+        return f"department: {record.department}"
     title = record.title[0] if record.title else ""
     found = pattern("pediatric", "entities" if graph else "titles").search(title)
     return f"{'entity' if graph else 'title'}: {found.group()}" if found else ""
@@ -98,7 +99,7 @@ def _why_dialogue(record: Record) -> str:
     traps = pattern("pediatric", "traps")
     text = traps.sub("", asked(record))
     said = present_ages(text)
-    if any(age.adult for age in said) or pattern("pediatric", "grown_up").search(text):
+    if any(age.adult for age in said) or any(pattern("pediatric", key).search(text) for key in _NEVER):
         return ""
     if said:
         return f"age: {said[0].text}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from pediatricsgpt import text as chinese
@@ -9,8 +10,8 @@ from pediatricsgpt.corpus.rules import pattern
 from pediatricsgpt.facts import patient_age
 from pediatricsgpt.records import Record
 
-MIN_CONCLUSION_KEY = 6
-MIN_CASE_KEY = 14
+MIN_CONCLUSION_KEY = 4
+MIN_CASE_KEY = 12
 _PRESET = ("general", "safety", "self")
 
 
@@ -34,11 +35,10 @@ def task_of(record: Record, pediatric: bool) -> str:
 
 
 def is_evidence_based(answers: Sequence[str]) -> bool:
-    """Whether a doctor asks for evidence and concludes in a later turn; closing courtesies are no turns."""
-    answers = [answer for answer in answers if not is_courtesy(answer)]
-    if len(answers) < 2 or not concludes(answers[-1]):
-        return False
-    return any(collects_evidence(answer) for answer in answers[:-1])
+    """Whether a doctor asks for evidence and concludes in a later turn, with no question left open at the end."""
+    turns = [(collects_evidence(answer), concludes(answer)) for answer in answers]
+    telling = [(asks, tells) for asks, tells in turns if asks or tells]
+    return len(telling) > 1 and telling[-1][1] and any(asks for asks, _ in telling[:-1])
 
 
 def collects_evidence(answer: str) -> bool:
@@ -48,12 +48,18 @@ def collects_evidence(answer: str) -> bool:
 
 
 def concludes(answer: str) -> bool:
-    """Whether a turn holds a statement with a diagnosis or advice, not only questions."""
-    statements = [sentence for sentence in chinese.sentences(answer) if not is_question(sentence)]
+    """Whether a turn holds a statement with a diagnosis or advice, not only questions, thanks and wishes."""
+    statements = [sentence for sentence in chinese.sentences(_without_courtesies(answer)) if not is_question(sentence)]
     return any(
         len(chinese.key(statement)) >= MIN_CONCLUSION_KEY and pattern("tasks", "conclusions").search(statement)
         for statement in statements
     )
+
+
+def _without_courtesies(answer: str) -> str:
+    """An answer without its clauses of thanks, wishes and goodbyes."""
+    clauses = re.split(r"(?<=[，,。！!？?；;\n])", answer)
+    return "".join(clause for clause in clauses if not pattern("tasks", "courtesies").search(clause))
 
 
 def is_question(sentence: str) -> bool:
@@ -64,11 +70,6 @@ def is_question(sentence: str) -> bool:
         or bool(pattern("tasks", "question_ends").search(bare))
         or bool(pattern("tasks", "question_starts").search(bare))
     )
-
-
-def is_courtesy(answer: str) -> bool:
-    """Whether a turn says nothing besides thanks, wishes and goodbyes."""
-    return len(chinese.key(pattern("tasks", "courtesy_turns").sub("", answer))) < MIN_CONCLUSION_KEY
 
 
 def asks_treatment(asked: Sequence[str]) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pediatricsgpt.corpus.build.pieces import pieces
 from pediatricsgpt.corpus.build.role_play import statement, without_number
 from pediatricsgpt.corpus.build.rows import Row, derived, shuffled, trained
+from pediatricsgpt.corpus.rules import pattern
 from pediatricsgpt.corpus.settings import HybridSettings
 from pediatricsgpt.records import PEDIATRIC_TASKS, Message, Record, Step, provenance
 
@@ -33,8 +34,11 @@ def cpt_set(records: Iterable[Record], rows: Iterable[Row], settings: HybridSett
 
 
 def _plain(record: Record, settings: HybridSettings) -> Iterator[Row]:
-    """Pieces of a section, each under its headings; a fact of a knowledge graph as a sentence."""
-    if record.shape != "text":
+    """Pieces of a section, each under its headings; a fact of a knowledge graph as a sentence.
+
+    Lists of names and references teach no medicine and make none.
+    """
+    if record.shape != "text" or pattern("questions", "no_text").search(without_number((record.title or [""])[-1])):
         return
     graph = record.source.kind == "knowledge_graph"
     heading = "" if graph else " ".join(filter(None, map(without_number, record.title)))

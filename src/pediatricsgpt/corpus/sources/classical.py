@@ -80,7 +80,8 @@ def _drug_lists(lines: Sequence[Line]) -> list[Line]:
     found: list[Line] = []
     listed = False
     for line in lines:
-        text, lists = _with_commas(line.text), _lists_drugs(line.text)
+        fewest = _FEWEST_DRUGS - listed  # the last line of a list may be shorter
+        text, lists = _with_commas(line.text, fewest), _lists_drugs(line.text, fewest)
         whole = listed and found[-1].text.endswith(("）", ")"))  # else the last drug may go on in this line
         if listed and not lists and (whole or _PREPARATION.match(text)):
             found.append(Line(""))
@@ -91,14 +92,14 @@ def _drug_lists(lines: Sequence[Line]) -> list[Line]:
     return found
 
 
-def _lists_drugs(text: str) -> bool:
-    return _PROSE.search(_INSIDE.sub("", text)) is None and len(_INSIDE.sub("", text).split()) >= _FEWEST_DRUGS
+def _lists_drugs(text: str, fewest: int) -> bool:
+    return _PROSE.search(_INSIDE.sub("", text)) is None and len(_INSIDE.sub("", text).split()) >= fewest
 
 
-def _with_commas(text: str) -> str:
+def _with_commas(text: str, fewest: int) -> str:
     stop = _PROSE.search(_INSIDE.sub(lambda bracket: "x" * len(bracket.group()), text))
     drugs, rest = (text[: stop.start()], text[stop.start() :]) if stop else (text, "")
     names = _INSIDE.sub("", drugs).split()
-    if len(names) < _FEWEST_DRUGS or any(len(name) < 2 for name in names[:-1]):
+    if len(names) < fewest or any(len(name) < 2 for name in names[:-1]):
         return text
     return _BETWEEN_DRUGS.sub(lambda gap: "，" if _PREPARATION.match(drugs, gap.end()) else "、", drugs) + rest

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import re
+import zipfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -98,16 +99,27 @@ def read_docx(file: SourceFile) -> Result:
         from markitdown import MarkItDown, MarkItDownException, MissingDependencyException
     except ImportError as error:
         raise require_extra("documents", error) from error
+    if not _is_docx(file.data):
+        raise file.error("not a DOCX file; an old .doc or a document with a password has to be saved as .docx first")
     try:
         text = MarkItDown().convert_stream(io.BytesIO(file.data), file_extension=".docx").markdown
     except MissingDependencyException as error:
         raise require_extra("documents", ImportError(name="mammoth")) from error
     except MarkItDownException as error:
-        raise file.error("not a DOCX file, or a damaged one") from error
+        raise file.error("the DOCX file is damaged") from error
     lines = [Line(tidy(line)) for line in text.split("\n")]
     if not any(line.text for line in lines):
         raise file.error("the document holds no text")
     return _records(file, lines)
+
+
+def _is_docx(data: bytes) -> bool:
+    """True of a Word document; the converter would take anything else for plain text or an archive."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return "word/document.xml" in archive.namelist()
+    except zipfile.BadZipFile:
+        return False
 
 
 def read_pdf(file: SourceFile) -> Result:

@@ -36,6 +36,7 @@ CLOSING = "，。、；：！？）》」』”’%℃),.;:!?~～"
 _NUMBER = re.compile(r"\d{1,4}")
 _DECORATED = re.compile(r"[-—–―－]+\s*(\d{1,4})\s*[-—–―－]+|第\s*(\d{1,4})\s*页(?:[\s,，/]*共\s*\d+\s*页)?")
 _DOT_LEADER = re.compile(r"\s*[.．·…]{4,}[.．·…\s]*(\d{1,4}|[ivxIVX]{1,6})?$")
+_OUTER_NUMBER = re.compile(r"^\W*\d{1,4}\W+|\W+\d{1,4}\W*$")
 _ROMAN = re.compile(r"[ivxIVX]{1,6}|[Ⅰ-Ⅻ]+")
 _CONTENTS = re.compile(r"目\s*[录次]|contents", re.IGNORECASE)
 _ENTRY_MARK = re.compile(
@@ -122,7 +123,7 @@ def _blank_around(lines: Sequence[Line], place: int) -> set[int]:
 
 
 def drop_running_heads(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
-    """Pages without the heads and feet that most of them share: a line at the edge, equal up to its numbers.
+    """Pages without the heads and feet that many of them share: a line at the edge, equal up to the page number in it.
 
     Where the line is only a number, it has to go up with the pages.
     """
@@ -150,7 +151,7 @@ def _edges(lines: Sequence[Line]) -> list[int]:
 def _pattern(text: str, page: int) -> str:
     if _NUMBER.fullmatch(text):
         return f"number {int(text) - page}"
-    return re.sub(r"\d+", "#", text)
+    return _OUTER_NUMBER.sub("#", text)
 
 
 def drop_web_foot(lines: Sequence[Line]) -> list[Line]:

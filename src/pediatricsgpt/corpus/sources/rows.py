@@ -6,6 +6,7 @@ import csv
 import difflib
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from pediatricsgpt.records import Locator, Reject
 
 _DECODER = json.JSONDecoder()
 _BLANK = " \t\n\r"
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class RowError(ValueError):
@@ -56,10 +58,9 @@ def json_rows(file: SourceFile) -> tuple[list[Row], list[Reject]]:
         rejects: list[Reject] = []
     else:
         rows, rejects = _line_rows(file, text)
-    whole = [row for row in rows if not _has_lone_surrogate(row.value)]
-    broken = [row for row in rows if _has_lone_surrogate(row.value)]
+    broken = [row for row in rows if _has_lone_surrogate(row.value)] if _ESCAPED_SURROGATE.search(text) else []
     rejects += [file.reject("half a character (lone surrogate)", line=row.line, number=row.number) for row in broken]
-    return whole, rejects
+    return [row for row in rows if row not in broken] if broken else rows, rejects
 
 
 def _array_rows(file: SourceFile, text: str, start: int) -> Iterator[Row]:

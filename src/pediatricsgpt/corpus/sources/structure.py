@@ -46,6 +46,7 @@ _BARE = re.compile(rf"\d{{1,2}}\s*[.．、]|[（(]?{_NUMERAL}[）)、]")
 _LABEL = re.compile(r"[一-龥]{2,6}：")
 _MARKDOWN = re.compile(r"(#{1,6})\s+(.+?)\s*#*$")
 _SENTENCE_END = re.compile(r"[。！？!?][”’」』）)]*$")
+_RAISED = re.compile(r"[0-9]{1,2}")
 _POINT = re.compile(r"\d\.$")
 _CLAUSE_END = re.compile(r"[。！？!?；;：:.][”’」』）)]*$")
 _OPEN_END = "，、（《“‘([～~/×=≥≤＜＞<>+＋-—"
@@ -53,6 +54,8 @@ _INSIDE = re.compile(r"[（(][^（）()]*[）)]")
 _PROSE = re.compile(r"[，。；！？：,;!?]")
 _HEADING_LENGTH, _STOPPED_HEADING_LENGTH = 30, 15
 _RUN_IN_LENGTH = 18
+_NARROWEST = 24
+_AHEAD = 60
 _EDGE, _FULL, _GAP = 0.88, 0.8, 0.65
 _GATHERED_HEADING = 70
 
@@ -111,11 +114,12 @@ def setting(lines: Sequence[Line], contents: Collection[str] = ()) -> Setting:
     texts = [line.text for line in lines if line.text]
     widths = sorted(map(display_width, texts)) or [0]
     width = widths[min(len(widths) - 1, int(len(widths) * 0.9))]
-    full = [text for text in texts if display_width(text) >= _FULL * width]
+    headings = {text for text in texts if marked_heading(text) is not None}
+    full = [text for text in texts if display_width(text) >= _FULL * width and text not in headings]
     open_ended = sum(not _CLAUSE_END.search(text) for text in full)
-    numbered = sum(marked_heading(text) is not None for text in texts)
+    wrapped = width >= _NARROWEST and 0 < 0.4 * len(full) <= open_ended
     usual = sum(bool(_USUAL.fullmatch(text)) for text in texts)
-    return Setting(width, in_pieces(lines), open_ended >= 0.4 * len(full), usual > numbered, contents)
+    return Setting(width, in_pieces(lines), wrapped, usual > len(headings), contents)
 
 
 def display_width(text: str) -> int:
@@ -181,7 +185,7 @@ def join_lines(lines: Sequence[Line], how: Setting) -> list[Paragraph]:
     for place, line in enumerate(lines):
         if not line.text:
             current = None
-        elif current is None or _begins(current, lines[place:], how):
+        elif current is None or _begins(current, lines[place : place + _AHEAD], how):
             current = Paragraph(line, line.text, line.text)
             found.append(current)
         else:
@@ -237,7 +241,7 @@ def _opens(text: str, how: Setting) -> bool:
 
 def _is_raised(before: str, after: str) -> bool:
     """A raised or lowered digit (cm², PaO₂), which stands on a line of its own in the text layer of a page."""
-    return after.isdigit() and len(after) <= 2 and before[-1].isascii() and before[-1].isalpha()
+    return _RAISED.fullmatch(after) is not None and before[-1].isascii() and before[-1].isalpha()
 
 
 def _heading_goes_on(current: Paragraph, following: Sequence[Line], how: Setting) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.evaluation.compare import MODELS, compared
+from pediatricsgpt.evaluation.compare import compared
 from pediatricsgpt.evaluation.metrics import METRICS
 from pediatricsgpt.evaluation.report import corpus, lineage, overview, pipeline, training, words
 from pediatricsgpt.evaluation.report.answers import answers
@@ -47,31 +47,29 @@ def render(run: RunFiles) -> str:
     steps = pipeline.steps(run)
     leakage, phases, items = corpus.leakage(run), training.phases(run), compared(run.folder)
     loss, scores = losses(run), measured(run, items)
-    return (
-        _environment()
-        .get_template(_TEMPLATE)
-        .render(
-            overview=overview.overview(run),
-            notices=overview.notices(run, steps, leakage, phases, loss, scores),
-            summary=overview.chinese_summary(run, leakage, loss, scores),
-            steps=steps,
-            picture=pipeline.picture(steps),
-            sources=corpus.sources(run),
-            drops=corpus.drops(run),
-            sets=corpus.sets(run),
-            labels=corpus.label_tables(run),
-            leakage=leakage,
-            phases=phases,
-            chosen_warning=training.chosen_warning,
-            losses=loss,
-            scores=scores,
-            published=published(),
-            doubts=doubts(),
-            answers=answers(items),
-            entries=lineage.entries(run),
-            descents=lineage.descents(run),
-        )
-    )
+    values = {
+        "overview": overview.overview(run),
+        "notices": overview.notices(run, steps, leakage, phases, loss, scores),
+        "summary": overview.chinese_summary(run, leakage, loss, scores),
+        "steps": steps,
+        "picture": pipeline.picture(steps),
+        "sources": corpus.sources(run),
+        "drops": corpus.drops(run),
+        "sets": corpus.sets(run),
+        "expert_tasks": corpus.expert_tasks(run),
+        "labels": corpus.label_tables(run),
+        "leakage": leakage,
+        "phases": phases,
+        "chosen_warning": training.chosen_warning,
+        "losses": loss,
+        "scores": scores,
+        "published": published(),
+        "doubts": doubts(),
+        "answers": answers(items),
+        "entries": lineage.entries(run),
+        "descents": lineage.descents(run),
+    }
+    return _environment().get_template(_TEMPLATE).render(values)
 
 
 def _environment() -> Environment:
@@ -91,9 +89,7 @@ def _environment() -> Environment:
         day=words.day,
         model=words.model,
         metric=words.metric,
-        millions=words.millions,
+        brief=words.brief,
     )
-    environment.globals.update(
-        MODELS=MODELS, METRICS=METRICS, label=words.label, share=words.share, marks=pipeline.MARKS
-    )
+    environment.globals.update(METRICS=METRICS, label=words.label, marks=pipeline.MARKS, short_hash=lineage.SHORT_HASH)
     return environment

@@ -6,12 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pediatricsgpt.evaluation.statistics import Difference, Interval
+
 Point = tuple[float, float]
 
-WIDTH, HEIGHT = 380, 210
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 10, 30
+WIDTH, HEIGHT = 380, 214
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 10, 36
 _MAX_POINTS = 240
 _PADDING = 0.06
+_MOST_TICKS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,10 @@ class Axis:
     ticks: tuple[Tick, ...]
     zero: float | None
 
+    def holds(self, interval: Interval | Difference) -> bool:
+        """Whether an interval can be drawn: a model that diverged has none."""
+        return all(map(math.isfinite, (interval.mean, interval.low, interval.high)))
+
     def place(self, value: float) -> float:
         """Where a value lies, in per cent of the width."""
         return round(100 * (value - self.low) / (self.high - self.low), 2)
@@ -89,8 +96,8 @@ def line_chart(title: str, series: dict[str, Sequence[Point]]) -> LineChart | No
     return LineChart(
         title,
         tuple(_line(name, points, [place(point) for point in points]) for name, points in drawn.items()),
-        tuple(Tick(place((step, low))[0], label) for step, label in _ticks(first, last, 4, whole=True)),
-        tuple(Tick(place((first, value))[1], label) for value, label in _ticks(low, high, 4)),
+        tuple(Tick(place((step, low))[0], label) for step, label in _ticks(first, last, whole=True)),
+        tuple(Tick(place((first, value))[1], label) for value, label in _ticks(low, high)),
         place((first, 0))[1] if low < 0 < high else None,
         _note(dropped, max(map(len, finite.values()))),
     )
@@ -103,7 +110,7 @@ def axis(intervals: Sequence[Point], zero: bool = False) -> Axis | None:
         return None
     low, high = _padded(min([*bounds, *([0.0] if zero else [])]), max([*bounds, *([0.0] if zero else [])]))
     empty = Axis(low, high, (), None)
-    ticks = tuple(Tick(empty.place(value), label) for value, label in _ticks(low, high, 4))
+    ticks = tuple(Tick(empty.place(value), label) for value, label in _ticks(low, high))
     return Axis(low, high, ticks, empty.place(0) if low < 0 < high else None)
 
 
@@ -144,11 +151,11 @@ def _scaled(value: float, low: float, high: float, start: float, end: float) -> 
     return round(start + part * (end - start), 1)
 
 
-def _ticks(low: float, high: float, wanted: int, whole: bool = False) -> list[tuple[float, str]]:
+def _ticks(low: float, high: float, whole: bool = False) -> list[tuple[float, str]]:
     """Round values (1, 2 or 5 times a power of ten) between the bounds, with their labels."""
     if high <= low:
         return [(low, f"{low:g}")]
-    rough = (high - low) / wanted
+    rough = (high - low) / _MOST_TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     size = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
     if whole:

@@ -11,10 +11,11 @@ from typing import Any
 from pediatricsgpt.evaluation.report import words
 from pediatricsgpt.evaluation.report.files import HELD_OUT, REJECTS, ROWS, TRAIN_SETS, RunFiles, expected
 from pediatricsgpt.manifest import Manifest
-from pediatricsgpt.records import AGE_BANDS, FAMILIES, PEDIATRIC_TASKS, TASKS
+from pediatricsgpt.records import AGE_BANDS, FAMILIES, TASKS
 
 STATISTICS = "corpus/card/statistics.json"
 CURATED_COUNTS = "corpus/curated/counts.json"
+EXPERT_COUNTS = "corpus/experts/counts.json"
 _EXAMPLES = 3
 _SHORT = 160
 _LABEL_TITLES = {
@@ -124,7 +125,8 @@ def sources(run: RunFiles) -> list[SourceRow]:
     for name in run.sources:
         manifest = run.manifest(f"corpus/sources/{name}")
         # What was read counts, not what the recipe says now.
-        found.append(SourceRow(name, manifest.settings if manifest else settings.get(name, {}), manifest))
+        used = manifest.settings if manifest else settings.get(name)
+        found.append(SourceRow(name, used if isinstance(used, dict) else {}, manifest))
     return found
 
 
@@ -234,6 +236,17 @@ def sets(run: RunFiles) -> list[SetRow]:
     return found
 
 
+def expert_tasks(run: RunFiles) -> list[tuple[str, int, int, int]]:
+    """(task, different rows at hand, rows in the set, how often one row occurs at most) of the expert set."""
+    counts = run.json(EXPERT_COUNTS)
+    if counts is None:
+        return []
+    with expected(run.folder / EXPERT_COUNTS):
+        found = {task: tuple(int(one[key]) for key in ("available", "rows", "repeats")) for task, one in counts.items()}
+    ordered = sorted(found, key=lambda task: _place(task, TASKS, 0))
+    return [(task, *found[task]) for task in ordered]
+
+
 def label_tables(run: RunFiles) -> list[LabelTable]:
     """How the sets are made up, one table for each label that the corpus card counts."""
     statistics = _set_statistics(run)
@@ -288,9 +301,3 @@ def leakage(run: RunFiles) -> Leakage | None:
     short = [node.removeprefix("corpus/") for node in counted]
     missing = [node.removeprefix("corpus/") for node in by_set if node not in counted]
     return Leakage(short, missing, len(train), len(set(held_out)), sorted(train & set(held_out)))
-
-
-def pediatric_tasks(run: RunFiles) -> dict[str, int]:
-    """Held-out rows of each pediatric task, from its manifest."""
-    counts = {task: run.count(HELD_OUT, task) for task in PEDIATRIC_TASKS}
-    return {task: count for task, count in counts.items() if count}

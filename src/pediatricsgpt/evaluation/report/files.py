@@ -17,7 +17,7 @@ import yaml
 
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.evaluation.compare import MODELS
-from pediatricsgpt.manifest import Manifest, read_manifest
+from pediatricsgpt.manifest import MANIFEST, Manifest, read_manifest
 from pediatricsgpt.records import read_json_lines
 
 PHASES = MODELS[1:]
@@ -52,7 +52,11 @@ class RunFiles:
             UserError: it is damaged.
         """
         if node not in self._manifests:
-            self._manifests[node] = read_manifest(self.folder / node)
+            found = read_manifest(self.folder / node)
+            if found is not None:
+                with expected(self.folder / node / MANIFEST):
+                    _check(found)
+            self._manifests[node] = found
         return self._manifests[node]
 
     def done(self) -> dict[str, Manifest]:
@@ -144,9 +148,21 @@ class RunFiles:
         return values
 
 
+def _check(manifest: Manifest) -> None:
+    """TypeError where a field is of another kind than this version writes: a manifest is read without a schema."""
+    kinds: dict[str, type | tuple[type, ...]] = {
+        **dict.fromkeys(("inputs", "counts", "versions"), dict),
+        **dict.fromkeys(("node", "fingerprint", "content", "code", "finished"), str),
+        **dict.fromkeys(("seconds", "peak_memory_mb", "threads", "seed"), (int, float)),
+    }
+    wrong = [name for name, kind in kinds.items() if not isinstance(getattr(manifest, name), kind)]
+    if wrong:
+        raise TypeError(f"field '{wrong[0]}'")
+
+
 @contextlib.contextmanager
 def expected(where: Path) -> Iterator[None]:
-    """While values of a file are taken apart: a form that its writer does not write becomes a UserError with its place."""
+    """While values of a file are taken apart: a form that its writer never writes is a UserError with its place."""
     try:
         yield
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os.path
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -41,7 +41,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Descent:
-    """Everything that one model was made from, nearest first."""
+    """Everything that one model was made from, the last step first."""
 
     model: str
     ancestors: Sequence[str]
@@ -61,22 +61,22 @@ def descents(run: RunFiles) -> list[Descent]:
     found = []
     for model in MODELS:
         if model in done:
-            ancestors = _ancestors(model, done)
+            ancestors = _ancestors(run, model)
             outside = [name for one in (model, *ancestors) for name in done[one].inputs if name not in run.nodes]
             found.append(Descent(model, ancestors, len(set(outside))))
     return found
 
 
-def _ancestors(name: str, done: Mapping[str, Manifest]) -> list[str]:
-    """Steps above `name`, each after the one that needed it first."""
-    found: dict[str, None] = {}
+def _ancestors(run: RunFiles, name: str) -> list[str]:
+    """Steps that `name` was made from, against the order of the run: models first, then the data."""
+    done = run.done()
+    found: set[str] = set()
     waiting = [name]
     while waiting:
-        for above in done[waiting.pop(0)].inputs:
-            if above in done and above not in found:
-                found[above] = None
-                waiting.append(above)
-    return list(found)
+        above = {node for node in done[waiting.pop()].inputs if node in done} - found
+        found |= above
+        waiting += above
+    return [node for node in reversed(run.nodes) if node in found]
 
 
 def _entry(run: RunFiles, name: str, manifest: Manifest, root: str) -> Entry:

@@ -91,7 +91,7 @@ def notices(
         found.append(Notice("The held-out losses were not measured on the same tokens.", "loss", True))
     if measured and measured.warnings:
         found.append(Notice(f"{len(measured.warnings)} warnings about the metrics.", "metrics", False))
-    if missing := [step.name for step in steps if step.state in ("not run yet", "interrupted")]:
+    if missing := [step.name for step in steps if step.state in ("not run yet", "unfinished")]:
         found.append(Notice(f"Not run yet: {len(missing)} of {len(steps)} steps.", "pipeline", False))
     return sorted(found, key=lambda notice: not notice.bad)
 

@@ -11,11 +11,11 @@ from pediatricsgpt.evaluation.report import words
 from pediatricsgpt.evaluation.report.files import HELD_OUT, RunFiles
 from pediatricsgpt.manifest import Manifest
 
-State = Literal["done", "outdated", "interrupted", "not run yet"]
+State = Literal["done", "outdated", "unfinished", "not run yet"]
 
-MARKS: dict[State, str] = {"done": "✓", "outdated": "!", "interrupted": "…", "not run yet": "○"}
+MARKS: dict[State, str] = {"done": "✓", "outdated": "!", "unfinished": "…", "not run yet": "○"}
 
-_BOX_WIDTH, _BOX_HEIGHT, _COLUMN, _ROW, _MARGIN = 148, 56, 184, 92, 18
+_BOX_WIDTH, _BOX_HEIGHT, _COLUMN, _ROW, _MARGIN = 152, 56, 190, 92, 18
 WIDTH = 4 * _COLUMN + _BOX_WIDTH + 2 * _MARGIN
 HEIGHT = 3 * _ROW + _BOX_HEIGHT + 2 * _MARGIN
 
@@ -31,7 +31,7 @@ _PLACES: dict[str, tuple[int, int, str]] = {
     "corpus/preferences": (3, 1, "preference pairs"),
     "corpus/experts": (4, 1, "expert set"),
     **{model: (index, 2, f"{words.model(model)} model") for index, model in enumerate(MODELS)},
-    **{f"evaluation/{model}": (index, 3, f"measured: {words.model(model)}") for index, model in enumerate(MODELS)},
+    **{f"evaluation/{model}": (index, 3, "evaluation") for index, model in enumerate(MODELS)},
 }
 
 
@@ -88,7 +88,7 @@ def state_of(run: RunFiles, name: str) -> State:
     """
     manifest = run.manifest(name)
     if manifest is None:
-        return "interrupted" if (run.folder / f"{name}.partial").is_dir() else "not run yet"
+        return "unfinished" if (run.folder / f"{name}.partial").is_dir() else "not run yet"
     for node, content in manifest.inputs.items():
         if node in run.nodes and getattr(run.manifest(node), "content", None) != content:
             return "outdated"
@@ -114,21 +114,27 @@ def _rows(run: RunFiles, name: str) -> str:
         return f"{sum(pairs):,} pairs"
     if name == "base" and isinstance(counts.get("parameters"), int):
         return f"{words.millions(counts['parameters'])} parameters"
-    keys = {"kept": "kept", "pairs": "pairs", "items": "answers", "rows": "rows"}
-    shown = [f"{words.number(counts[key])} {word}" for key, word in keys.items() if key in counts][:1]
-    return " · ".join([*shown, *([f"{counts['steps']:,} steps"] if "steps" in counts else [])])
+    keys = {"steps": "steps", "kept": "kept", "items": "answers", "rows": "rows"}
+    return next((f"{words.number(counts[key])} {word}" for key, word in keys.items() if key in counts), "")
 
 
 def _source_box(sources: Sequence[Step]) -> Box:
     done = [step.manifest for step in sources if step.manifest]
     kept = sum(int(manifest.counts.get("kept", 0)) for manifest in done)
     states = {step.state for step in sources}
-    worst: tuple[State, ...] = ("not run yet", "interrupted", "outdated", "done")
+    worst: tuple[State, ...] = ("not run yet", "unfinished", "outdated", "done")
     state: State = next((one for one in worst if one in states), "not run yet")
     x, y, title = _PLACES["corpus/sources"]
     seconds = words.duration(sum(manifest.seconds for manifest in done)) if done else ""
     rows = f"{kept:,} kept" if done else ""
-    return Box(*_corner(x, y), f"{len(sources)} {title}", state, MARKS[state], rows, seconds)
+    return Box(
+        *_corner(x, y),
+        f"{len(sources)} {title}" if len(sources) != 1 else "1 source",
+        state,
+        MARKS[state],
+        rows,
+        seconds,
+    )
 
 
 def _box(step: Step) -> Box:

@@ -19,27 +19,27 @@ _LOSS = {"training loss": {"loss": "loss"}}
 _PREFERENCE_CHARTS = {
     "the two terms of the loss": {"preference": "loss/preference", "likelihood": "loss/likelihood"},
     "log-probability of the answers": {"chosen": "logps/chosen", "rejected": "logps/rejected"},
-    "reward margin, chosen over rejected": {"margin": "rewards/margins"},
-    "pairs ranked rightly": {"plain": "rewards/accuracies", "per token": "rewards/accuracies_length_normalised"},
+    "its change since the SFT model, times beta": {"chosen": "rewards/chosen", "rejected": "rewards/rejected"},
+    "margin of chosen over rejected": {"margin": "rewards/margins"},
+    "share of pairs ranked rightly": {
+        "plain": "rewards/accuracies",
+        "per token": "rewards/accuracies_length_normalised",
+    },
 }
-CHOSEN, REJECTED = "logps/chosen", "logps/rejected"
-_ACCURACIES = ("rewards/accuracies", "rewards/accuracies_length_normalised")
-_LEAST_POINTS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Fall:
-    """Means over the first and the last quarter of the logged values, of one side of the pairs."""
+class Ending:
+    """Means over the last quarter of what preference training logged: where it ended."""
 
-    first: float
-    last: float
+    chosen: float
+    """Change of the log-probability of the preferred answers against the model before, in nats"""
+    rejected: float
+    accuracy: float
+    """Share of pairs whose preferred answer gained more than the low one"""
+    accuracy_per_token: float
     n: int
-    """Logged values in each quarter"""
-
-    @property
-    def fell(self) -> bool:
-        """Whether it is lower at the end."""
-        return self.last < self.first
+    """Logged values in the quarter"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,9 @@ class Phase:
     learning_rate: Any
     charts: Sequence[LineChart]
     steps_logged: int
-    chosen: Fall | None
-    rejected: Fall | None
-    accuracy: Fall | None
-    accuracy_per_token: Fall | None
+    passes: float | None
+    """How often the phase went over its data; below one it has seen only a part"""
+    ending: Ending | None
 
     def count(self, name: str) -> str:
         """One count of its manifest, for a table."""
@@ -74,15 +73,15 @@ def phases(run: RunFiles) -> list[Phase]:
 
 
 def chosen_warning(phase: Phase) -> str:
-    """A sentence if the log-probability of the preferred answers fell during preference training; else empty."""
-    fall = phase.chosen
-    if fall is None or not fall.fell:
+    """A sentence if the preferred answers are less likely after preference training than before; else empty."""
+    end = phase.ending
+    if end is None or end.chosen >= 0:
         return ""
-    both = " The rejected ones fell too." if phase.rejected and phase.rejected.fell else ""
+    both = ", and the rejected ones too" if end.rejected < 0 else ""
     return (
-        f"The log-probability of the chosen answers fell from {fall.first:.1f} to {fall.last:.1f} (means of the first "
-        f"and the last {fall.n} logged values): the model now finds the preferred answers less likely than before."
-        f"{both} More weight on the likelihood term (mu) or a lower learning rate holds it."
+        f"The chosen answers became less likely{both}: their log-probability lies "
+        f"{words.brief(abs(end.chosen))} nats below that of the model before (n = {end.n} logged values at the end). "
+        "More weight on the likelihood term (mu) or a lower learning rate holds it."
     )
 
 
@@ -114,7 +113,8 @@ def _phase(run: RunFiles, name: str, before: str) -> Phase:
         (settings.get("trainer") or {}).get("learning_rate"),
         [chart for chart in charts if chart is not None],
         len(_curve(log, "loss")),
-        *(_fall(_curve(log, field)) for field in (CHOSEN, REJECTED, *_ACCURACIES)),
+        log[-1].get("epoch") if log else None,
+        _ending(log, settings.get("beta")),
     )
 
 
@@ -134,10 +134,16 @@ def _curve(log: Sequence[dict[str, Any]], field: str) -> list[Point]:
     ]
 
 
-def _fall(curve: Sequence[Point]) -> Fall | None:
-    """First against last quarter; None where too little was logged to say anything."""
-    if len(curve) < _LEAST_POINTS:
+def _ending(log: Sequence[dict[str, Any]], beta: Any) -> Ending | None:
+    """None of a phase without preferences.
+
+    Rewards are taken and not log-probabilities: each logged value is of other pairs, and only the reward sets the
+    same pair's log-probability against that of the model before.
+    """
+    names = ("rewards/chosen", "rewards/rejected", "rewards/accuracies", "rewards/accuracies_length_normalised")
+    curves = [[value for _, value in _curve(log, name)] for name in names]
+    n = -(-len(curves[0]) // 4)
+    if not n or not isinstance(beta, int | float) or len({len(curve) for curve in curves}) > 1:
         return None
-    quarter = len(curve) // 4
-    first, last = (sum(value for _, value in part) / quarter for part in (curve[:quarter], curve[-quarter:]))
-    return Fall(first, last, quarter)
+    chosen, rejected, plain, per_token = (sum(curve[-n:]) / n for curve in curves)
+    return Ending(chosen / beta, rejected / beta, plain, per_token, n)

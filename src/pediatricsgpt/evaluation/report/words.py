@@ -43,7 +43,6 @@ _LABELS = {
 }
 ROLES = {"system": "系统", "user": "家长", "assistant": "医生"}
 _METRICS = {"rouge-l": "ROUGE-L", "gleu": "GLEU"}
-_SMALL_SHARE = 0.1
 
 
 def label(value: str) -> tuple[str, str]:
@@ -92,17 +91,16 @@ def memory(megabytes: int) -> str:
     return f"{megabytes / 1024:.1f} GiB" if megabytes >= 1024 else f"{megabytes} MiB"
 
 
+def brief(value: float) -> str:
+    """A value with about three digits and never an exponent; the minus is a real one."""
+    size = abs(value)
+    places = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.1 or not size else 4
+    return f"{value:,.{places}f}".replace("-", "−")
+
+
 def signed(value: float, places: int = 2) -> str:
     """A change with its sign; the minus is a real one."""
     return f"{value:+.{places}f}".replace("-", "−")
-
-
-def share(part: float, whole: float) -> str:
-    """A part of a whole in per cent; a dash where there is no whole."""
-    if not whole:
-        return "–"
-    per_cent = 100 * part / whole
-    return f"{per_cent:.1f} %" if per_cent >= _SMALL_SHARE or not part else "< 0.1 %"
 
 
 def day(finished: str) -> str:

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pediatricsgpt.corpus.settings import SourceSettings
+from pediatricsgpt.corpus.sources import read_source
+from pediatricsgpt.errors import UserError
+from pediatricsgpt.records import SOURCE_KINDS, content_id, read_records, write_records
+
+Read = Callable[..., Any]
+Make = Callable[..., Path]
+ROW = '{"question": "问", "answer": "%s"}\n'
+FOLDERS = {
+    "guidelines": "guideline",
+    "textbooks": "textbook",
+    "knowledge_graph": "knowledge_graph",
+    "dialogues": "conversation",
+    "distilled": "dataset",
+    "preferences": "preferences",
+    "general": "dataset",
+}
+
+
+def answers(records: list[Any]) -> list[str]:
+    return [record.messages[-1]["content"] for record in records]
+
+
+def test_a_folder_is_read_in_sorted_order_with_the_folders_in_it(read: Read, make: Make, tmp_path: Path) -> None:
+    for name in ("b.jsonl", "a/z.jsonl", "c.txt", "a/y/x.json"):
+        make(f"data/{name}", ROW % name)
+    records, rejects = read(tmp_path / "data", "dataset")
+    assert not rejects
+    assert answers(records) == ["a/y/x.json", "a/z.jsonl", "b.jsonl", "c.txt"]
+    assert [record.source.file for record in records][:2] == ["data/a/y/x.json", "data/a/z.jsonl"]
+
+
+def test_hidden_files_are_skipped_and_unknown_ones_are_rejects(read: Read, make: Make, tmp_path: Path) -> None:
+    for name in ("a.jsonl", ".hidden.jsonl", ".git/b.jsonl", "~$lock.jsonl"):
+        make(f"data/{name}", ROW % name)
+    make("data/LICENSE", "MIT")
+    make("data/book.epub", "PK")
+    records, rejects = read(tmp_path / "data", "dataset")
+    assert answers(records) == ["a.jsonl"]
+    assert [(reject.where, reject.reason) for reject in rejects] == [
+        ("data/LICENSE", "unknown extension: none; a source of kind dataset reads .json, .jsonl, .txt"),
+        ("data/book.epub", "unknown extension: .epub; a source of kind dataset reads .json, .jsonl, .txt"),
+    ]
+
+
+def test_a_recipe_in_a_hidden_folder_still_finds_its_files(read: Read, make: Make, tmp_path: Path) -> None:
+    make(".work/data/a.jsonl", ROW % "甲")
+    records, _ = read(Path("data"), "dataset", base=tmp_path / ".work")
+    assert answers(records) == ["甲"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*.jsonl", ["a.jsonl"]),
+        ("**/*.jsonl", ["a.jsonl", "d/b.jsonl"]),
+        ("d*", ["d/b.jsonl"]),
+        ("[x].json", ["[x].json"]),
+    ],
+)
+def test_patterns_find_files_and_folders(
+    read: Read, make: Make, tmp_path: Path, pattern: str, expected: list[str]
+) -> None:
+    for name in ("a.jsonl", "d/b.jsonl", "[x].json"):
+        make(name, ROW % name)
+    records, _ = read(Path(pattern), "dataset", base=tmp_path)
+    assert answers(records) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("nowhere", "no such file or folder"),
+        ("*.pdf", "nothing matches this pattern"),
+        ("empty", "the folder holds no file"),
+        ("hidden", "the folder holds no file"),
+        ("pictures", r"holds nothing that could be read; the first of 1 rejects: pictures/a\.png: unknown extension"),
+        ("pictures/a.png", "unknown extension: .png"),
+        ("void/a.jsonl", "the file is empty"),
+    ],
+)
+def test_sources_that_hold_nothing_stop_the_run(
+    read: Read, make: Make, tmp_path: Path, path: str, message: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    make("hidden/.a.jsonl", ROW % "甲")
+    make("pictures/a.png", "PNG")
+    make("void/a.jsonl", "")
+    with pytest.raises(UserError, match=message) as error:
+        read(Path(path), "dataset", base=tmp_path)
+    assert error.value.where == str(tmp_path / path)
+
+
+def test_every_kind_has_a_reader(make: Make, read: Read) -> None:
+    for kind in SOURCE_KINDS:
+        with pytest.raises(UserError, match="unknown extension"):
+            read(make("a.unknown", "甲"), kind)
+
+
+def test_records_carry_their_provenance(make: Make, tmp_path: Path) -> None:
+    path = make("data/a.jsonl", ROW % "甲")
+    (tmp_path / "recipes").mkdir()
+    settings = SourceSettings(
+        name="forum",
+        kind="dataset",
+        path=Path("../data/a.jsonl"),
+        licence="MIT",
+        consent="published by its authors",
+        purpose="training",
+        retrieved="2026-11-22",
+    )
+    records, _ = read_source(settings, tmp_path / "recipes")
+    record = records[0]
+    assert record.id == content_id(record.content())
+    source = record.source
+    assert (source.name, source.kind, source.file) == ("forum", "dataset", "../data/a.jsonl")
+    assert source.file_hash == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (source.licence, source.consent, source.purpose, source.retrieved) == (
+        "MIT",
+        "published by its authors",
+        "training",
+        "2026-11-22",
+    )
+    assert [(step.name, step.version, step.teacher) for step in record.steps] == [("read", 1, "none")]
+    assert (record.split, record.parents, record.age_band, record.pediatric) == ("", [], "unknown", False)
+
+
+@pytest.mark.parametrize(("folder", "kind"), FOLDERS.items())
+def test_the_examples_are_whole_records_and_fit_the_contract(
+    read: Read, examples: Path, tmp_path: Path, folder: str, kind: str
+) -> None:
+    records, _ = read(Path("../examples") / folder, kind, base=examples.parent / "recipes")
+    assert all(record.id == content_id(record.content()) for record in records)
+    assert all(record.source.file.startswith(f"../examples/{folder}/") for record in records)
+    assert all(bool(record.text) != bool(record.messages) for record in records)
+    assert all(":" in record.group and record.group.split(":", 1)[1] for record in records)
+    write_records(tmp_path / "records.parquet", records)
+    assert read_records(tmp_path / "records.parquet") == records
+
+
+def test_reading_twice_gives_the_same(read: Read, examples: Path) -> None:
+    once, twice = (read(examples / "guidelines", "guideline") for _ in range(2))
+    assert once == twice
+    assert len({str(record.source) for record in once[0]}) == len(once[0])  # no two records stand in one place

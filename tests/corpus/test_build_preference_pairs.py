@@ -1,0 +1,61 @@
+"""Preference pairs: general ones as they are, medical ones with the SFT model's own answers."""
+
+from __future__ import annotations
+
+from pediatricsgpt.corpus.build.preferences import general_pairs, medical_pairs, prompts_for_low_answers
+from pediatricsgpt.corpus.settings import PreferenceSettings
+from pediatricsgpt.records import write_rows
+
+SETTINGS = PreferenceSettings(medical_pairs=3, max_prompt_characters=50, max_answer_characters=60)
+
+
+def test_general_pairs_are_kept_or_rejected_with_a_reason(make, tmp_path) -> None:
+    records = [
+        make.preference("写一首诗", "好诗。", "坏诗。", split="train"),
+        make.preference("写两首诗", "好诗。", "坏诗。", split="held_out"),
+        make.preference("写" * 60, "好诗。", "坏诗。", split="train"),
+        make.preference("写三首诗", "好诗。", "坏" * 61, split="train"),
+        make.dialogue("孩子咳嗽", "多喝水。", split="train"),
+    ]
+    rows, rejects = general_pairs(records, SETTINGS)
+    assert [reject.reason.split(":")[0] for reject in rejects] == ["held out", "prompt too long", "answer too long"]
+    assert rows[0]["prompt"] == [{"role": "user", "content": "写一首诗"}]
+    assert rows[0]["chosen"] == [{"role": "assistant", "content": "好诗。"}]
+    assert rows[0]["aspect"] == "style"
+    write_rows(tmp_path / "rows.parquet", rows, "preference")
+
+
+def test_prompts_are_training_rows_of_the_pediatric_tasks_without_their_answer(make) -> None:
+    rows = [make.row(task, n) for task in ("medkqa", "trerecom", "general", "self") for n in range(5)]
+    rows += [make.row("medkqa", 99, split="held_out")]
+    prompts = prompts_for_low_answers(rows, SETTINGS, seed=17)
+    assert len(prompts) == 3
+    by_id = {row["id"]: row for row in rows}
+    for prompt in prompts:
+        row = by_id[prompt["id"]]
+        assert (row["task"] in ("medkqa", "trerecom"), row["split"]) == (True, "train")
+        assert prompt["messages"] == row["messages"][:-1]
+    assert prompts == prompts_for_low_answers(list(reversed(rows)), SETTINGS, seed=17)
+    assert prompts_for_low_answers(rows, SETTINGS.model_copy(update={"medical_pairs": 0}), seed=17) == []
+
+
+def test_long_prompts_and_answers_are_not_asked(make) -> None:
+    row = make.row("medkqa", 1)
+    row["messages"] = [{"role": "user", "content": "问" * 51}, {"role": "assistant", "content": "答。"}]
+    other = make.row("medkqa", 2)
+    other["messages"] = [{"role": "user", "content": "问"}, {"role": "assistant", "content": "答" * 61}]
+    assert prompts_for_low_answers([row, other], SETTINGS, seed=17) == []
+
+
+def test_the_models_answer_is_the_low_side_and_named(make, tmp_path) -> None:
+    rows = [make.row("medkqa", n) for n in range(4)]
+    answers = {rows[0]["id"]: "不知道。", rows[1]["id"]: "  ", rows[2]["id"]: "这是第2个回答"}
+    pairs, rejects = medical_pairs(rows, answers)
+    assert [reject.reason for reject in rejects] == ["empty answer", "answer equals the reference"]
+    assert len(pairs) == 1
+    assert pairs[0]["rejected"] == [{"role": "assistant", "content": "不知道。"}]
+    assert pairs[0]["chosen"] == rows[0]["messages"][-1:]
+    assert pairs[0]["prompt"] == rows[0]["messages"][:-1]
+    assert pairs[0]["parents"] == [rows[0]["id"]]
+    assert pairs[0]["steps"][-1] == {"name": "low_answer", "version": 1, "teacher": "sft", "prompt_hash": ""}
+    write_rows(tmp_path / "rows.parquet", pairs, "preference")

@@ -1,0 +1,298 @@
+"""A small run, written by the functions that write real ones, with made-up content."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pediatricsgpt import manifest
+from pediatricsgpt.evaluation.likelihood import HeldOutLoss
+from pediatricsgpt.evaluation.scoring import score_file
+from pediatricsgpt.records import (
+    Message,
+    Record,
+    Reject,
+    Source,
+    Step,
+    content_id,
+    provenance,
+    write_json_lines,
+    write_records,
+    write_rows,
+)
+
+MODELS = ("base", "cpt", "sft", "dfpo", "experts")
+TASKS = ("medkqa", "evidiag", "trerecom")
+SETS = {"cpt": "cpt", "sft": "instruction", "experts": "instruction", "preferences": "preference"}
+PER_TASK = 8
+
+_QUESTION = {
+    "medkqa": "宝宝两个月，发热三十八度五，要不要马上去医院？",
+    "evidiag": "孩子咳嗽一周，夜里更重。",
+    "trerecom": "三岁，轮状病毒肠炎，轻度脱水，怎么治疗？",
+}
+_ANSWER = "三个月以内的婴儿发热应当尽快就诊，由医生查体并检查血常规；路上注意保暖，少量多次喂奶，观察精神和尿量。"
+
+
+@dataclass
+class SmallRun:
+    """A run's folder, filled step by step."""
+
+    folder: Path
+    contents: dict[str, str] = field(default_factory=dict)
+
+    def done(
+        self,
+        node: str,
+        write: Callable[[Path], None],
+        inputs: Sequence[str] = (),
+        files: dict[str, str] | None = None,
+        counts: dict[str, Any] | None = None,
+        settings: Any = None,
+    ) -> None:
+        """Do one step as `run.py` does."""
+        target = self.folder / node
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = manifest.begin(target, content_id(node))
+        write(partial)
+        content = manifest.hash_folder(partial, ignore=("training.jsonl", "README.md"))
+        read = {name: self.contents[name] for name in inputs} | (files or {})
+        entry = manifest.Manifest(node, content_id(node), content, read, settings or {}, "c0de", 17, counts or {})
+        entry.threads, entry.seconds, entry.peak_memory_mb = 2, 12.5, 900
+        manifest.finish(target, entry)
+        self.contents[node] = content
+
+    def predictions(self, model: str) -> Path:
+        """The predictions file of a model."""
+        return self.folder / "evaluation" / model / "predictions.jsonl"
+
+    def scores(self, model: str) -> dict[str, Any]:
+        """What `scores.json` of a model says."""
+        found: dict[str, Any] = json.loads(self.predictions(model).with_name("scores.json").read_text("utf-8"))
+        return found
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> SmallRun:
+    """A run of which only the recipe is there."""
+    run = SmallRun(tmp_path / "runs" / "small")
+    run.folder.mkdir(parents=True)
+    (run.folder / "recipe.yaml").write_text(yaml.safe_dump(_recipe(), allow_unicode=True), encoding="utf-8")
+    return run
+
+
+@pytest.fixture
+def with_corpus(begun: SmallRun) -> SmallRun:
+    """A run that stopped after the corpus."""
+    write_source(begun)
+    write_curated(begun)
+    write_sets(begun)
+    return begun
+
+
+@pytest.fixture
+def whole(with_corpus: SmallRun) -> SmallRun:
+    """A run that went to its end."""
+    write_models(with_corpus)
+    for place, model in enumerate(MODELS):
+        write_evaluation(with_corpus, model, _ANSWER[: 8 + 9 * place])
+    return with_corpus
+
+
+def _recipe() -> dict[str, Any]:
+    return {"name": "small", "seed": 17, "corpus": {"sources": [_source_settings()]}}
+
+
+def _source_settings() -> dict[str, Any]:
+    return {
+        "name": "guidelines",
+        "kind": "guideline",
+        "path": "../examples/guidelines",
+        "licence": "PRC government document",
+        "consent": "no personal data",
+        "purpose": "training",
+        "retrieved": "2025-11-01",
+    }
+
+
+def _record(number: int, split: str) -> Record:
+    settings = {name: value for name, value in _source_settings().items() if name != "path"}
+    source = Source(file="../examples/guidelines/fever.txt", file_hash="ab" * 32, **settings)
+    text = f"第{number}条：{_ANSWER}"
+    return Record(content_id(text), f"document:{split}-{number}", source, text=text, family="specialised", split=split)
+
+
+def _turns(task: str, number: int) -> list[Message]:
+    first = Message(role="user", content=f"{_QUESTION[task]}（{number}）")
+    asked = [Message(role="assistant", content="有没有发热？"), Message(role="user", content="没有发热。")]
+    return [first, *(asked if task == "evidiag" else [])]
+
+
+def _row(task: str, number: int, split: str) -> dict[str, Any]:
+    messages = [*_turns(task, number), Message(role="assistant", content=_ANSWER)]
+    return {
+        "messages": messages,
+        "task": task,
+        "family": "specialised",
+        "department": "儿科" if number % 2 else "新生儿科",
+        "age_band": "young_infant" if number % 2 else "unknown",
+        "age_months": None,
+        **provenance({"messages": messages, "task": task}, _record(number, split), Step("role_play")),
+    }
+
+
+def write_source(run: SmallRun) -> None:
+    def write(folder: Path) -> None:
+        write_records(folder / "records.parquet", [_record(number, "") for number in range(20)])
+        write_json_lines(folder / "rejects.jsonl", [Reject("read", "heading without text", "page 3", "目录").as_dict()])
+
+    files = {"/home/somebody/project/examples/guidelines/fever.txt": "ab" * 32}
+    counts = {"read": 21, "kept": 20, "rejected": 1}
+    run.done("corpus/sources/guidelines", write, files=files, counts=counts, settings=_source_settings())
+
+
+def write_curated(run: SmallRun) -> None:
+    rejects = [Reject("clean", "too short: 3 characters", "page 4", _record(99, "").as_dict()).as_dict()]
+    counts = {
+        "clean": {"read": 20, "kept": 19, "rejected": 1, "reasons": {"too short": 1}},
+        "deduplicate": {"read": 19, "kept": 19, "rejected": 0, "reasons": {}},
+    }
+
+    def write(folder: Path) -> None:
+        write_records(folder / "records.parquet", [_record(number, "train") for number in range(19)])
+        write_json_lines(folder / "rejects.jsonl", rejects)
+        (folder / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
+
+    run.done("corpus/curated", write, ["corpus/sources/guidelines"], counts={"read": 20, "kept": 19, "rejected": 1})
+
+
+def write_sets(run: SmallRun, held_out: str = "held_out") -> None:
+    """Instructions, the sets and the card; groups of the held-out rows are named after the split that is given."""
+    train = [_row(task, number, "train") for task in TASKS for number in range(6)]
+    test = [_row(task, number, held_out) for task in TASKS for number in range(PER_TASK)]
+    run.done("corpus/instructions", _rows(train + test, "instruction"), ["corpus/curated"], counts={"rows": 42})
+    above = ["corpus/instructions"]
+    texts = [{"text": "文", "form": "plain", **provenance("文", _record(n, "train"))} for n in range(4)]
+    run.done("corpus/cpt", _rows(texts, "cpt"), [*above, "corpus/curated"], counts={"rows": 4, "characters": 4})
+    for name, rows in (("sft", train), ("experts", train + train), ("held_out", test)):
+        run.done(f"corpus/{name}", _rows(rows, "instruction"), above, counts={"rows": len(rows)})
+    run.done("corpus/card", _card(train, test), ["corpus/curated", *above], counts={"rows": len(train)})
+
+
+def _rows(rows: list[dict[str, Any]], kind: Any) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        write_rows(folder / "rows.parquet", rows, kind)
+        write_json_lines(folder / "rejects.jsonl", [])
+
+    return write
+
+
+def _card(train: list[dict[str, Any]], test: list[dict[str, Any]]) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        from pediatricsgpt.corpus.card import statistics
+
+        found = statistics({"sft": train, "held_out": test})
+        (folder / "statistics.json").write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
+
+    return write
+
+
+def write_models(run: SmallRun) -> None:
+    run.done("base", _text("config.json"), counts={"parameters": 9_400_000, "vocabulary": 8000})
+    for phase, before, data in (("cpt", "base", "cpt"), ("sft", "cpt", "sft")):
+        run.done(
+            phase, _trained(_log()), [before, f"corpus/{data}"], counts=_phase_counts(), settings=_phase_settings()
+        )
+    pair = {name: [_turns("medkqa", 1)[0]] for name in ("prompt", "chosen", "rejected")}
+    rows = [{**pair, "aspect": "style", **provenance(str(n), _record(n, "train"))} for n in range(3)]
+    counts = {"medical_pairs": 2, "general_pairs": 1, "rejected": 0}
+    run.done("corpus/preferences", _rows(rows, "preference"), ["corpus/instructions", "sft"], counts=counts)
+    write_dfpo(run, fall=0.4)
+    run.done(
+        "experts", _trained(_log()), ["dfpo", "corpus/experts"], counts=_phase_counts(), settings=_phase_settings()
+    )
+
+
+def write_dfpo(run: SmallRun, fall: float) -> None:
+    """`fall`: by how many nats the preferred answers are less likely at the end, for each logged step."""
+    log = [{**line, **_preference_values(line["step"], fall)} for line in _log()]
+    settings = {**_phase_settings(), "beta": 0.1, "mu": 1.0}
+    counts = {"rows": 3, "too_long": 0, "pairs": 3, "steps": 40, "parameters": 9_400_000}
+    run.done("dfpo", _trained(log), ["sft", "corpus/preferences"], counts=counts, settings=settings)
+
+
+def _preference_values(step: int, fall: float) -> dict[str, float]:
+    return {
+        "loss/preference": 0.69 - step / 100,
+        "loss/likelihood": 3.0 + step / 100,
+        "logps/chosen": -200.0 - fall * step,
+        "logps/rejected": -220.0 - 2 * step,
+        "rewards/chosen": -0.1 * fall * step,
+        "rewards/rejected": -0.2 * step,
+        "rewards/margins": 0.1 * step,
+        "rewards/accuracies": 0.75,
+        "rewards/accuracies_length_normalised": 0.5,
+    }
+
+
+def _log() -> list[dict[str, Any]]:
+    return [
+        {"loss": 8.0 - step / 10, "learning_rate": 1e-4, "epoch": step / 40, "step": step} for step in range(5, 41, 5)
+    ]
+
+
+def _trained(log: list[dict[str, Any]]) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        (folder / "config.json").write_text(folder.name, encoding="utf-8")
+        write_json_lines(folder / "training.jsonl", [*log, {"train_runtime": 3.0, "train_loss": 6.0, "step": 40}])
+
+    return write
+
+
+def _text(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_text("{}", encoding="utf-8") and None
+
+
+def _phase_counts() -> dict[str, Any]:
+    return {
+        "rows": 18,
+        "too_long": 2,
+        "tokens": 12_345,
+        "loss_tokens": 6_789,
+        "steps": 40,
+        "parameters": 9_400_000,
+        "trained_parameters": 9_400_000,
+        "trained_share_percent": 100.0,
+    }
+
+
+def _phase_settings() -> dict[str, Any]:
+    return {"max_length": 512, "trainer": {"learning_rate": 5e-4, "max_steps": 40}}
+
+
+def write_evaluation(run: SmallRun, model: str, answer: str, per_task: int = PER_TASK) -> None:
+    """What `evaluate` writes of one model; each answer is `answer` and the item's number."""
+    rows = []
+    for task in TASKS:
+        for number in range(per_task):
+            row = _row(task, number, "held_out")
+            labels = {name: row[name] for name in ("task", "department", "age_band")}
+            item = {"id": row["id"], "messages": row["messages"][:-1], "reference": _ANSWER, **labels}
+            rows.append({**item, "prediction": f"{answer}{number}", "model": model})
+
+    def write(folder: Path) -> None:
+        write_json_lines(folder / "predictions.jsonl", rows)
+        scores = score_file(folder / "predictions.jsonl").to_dict() | {"path": "predictions.jsonl"}
+        (folder / "scores.json").write_text(json.dumps(scores, ensure_ascii=False), encoding="utf-8")
+        loss = 7.0 - MODELS.index(model) / 2
+        held_out = dataclasses.asdict(HeldOutLoss(loss, loss - 0.25, loss + 0.25, 24, 3210, 1))
+        (folder / "held_out_loss.json").write_text(json.dumps(held_out), encoding="utf-8")
+
+    run.done(f"evaluation/{model}", write, [model, "corpus/held_out"], counts={"items": len(rows)})

@@ -1,0 +1,123 @@
+"""The graph's engine on small nodes of its own: what is stale, what is skipped, what survives a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from pediatricsgpt.errors import UserError
+from pediatricsgpt.recipe import Recipe
+from pediatricsgpt.run import Context, Node, Run
+
+RECIPE = Recipe.model_validate(
+    {
+        "name": "x",
+        "corpus": {
+            "sources": [
+                {"name": "a", "kind": "text", "path": "a", "licence": "CC0", "consent": "none", "purpose": "tests"}
+            ]
+        },
+        "model": {"base": "owner/name"},
+    }
+)
+
+
+def _write(text: str) -> Callable[[Context], dict[str, Any]]:
+    def work(context: Context) -> dict[str, Any]:
+        (context.folder / "data").write_text(text)
+        return {"rows": len(text)}
+
+    return work
+
+
+def _node(name: str, *inputs: str, text: str = "x", settings: Any = None, files: list[Path] | None = None) -> Node:
+    return Node(name, inputs, settings, ("pediatricsgpt.text",), _write(text), files=lambda: files or [])
+
+
+def _run(tmp_path: Path, *nodes: Node) -> Run:
+    return Run(RECIPE, tmp_path, tmp_path / "runs/x", nodes, Console(quiet=True))
+
+
+def _execute(tmp_path: Path, *nodes: Node) -> list[str]:
+    run = _run(tmp_path, *nodes)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    return run.execute(run.nodes)
+
+
+def test_the_second_time_nothing_is_done(tmp_path: Path) -> None:
+    nodes = (_node("a"), _node("b", "a"))
+    assert _execute(tmp_path, *nodes) == ["a", "b"]
+    assert _execute(tmp_path, *nodes) == []
+
+
+def test_a_changed_setting_redoes_the_node_and_what_follows(tmp_path: Path) -> None:
+    _execute(tmp_path, _node("a"), _node("b", "a"), _node("c", "b"), _node("d", "a"))
+    changed = _execute(tmp_path, _node("a"), _node("b", "a", text="y", settings=1), _node("c", "b"), _node("d", "a"))
+    assert changed == ["b", "c"]
+
+
+def test_the_same_result_does_not_spread(tmp_path: Path) -> None:
+    _execute(tmp_path, _node("a"), _node("b", "a"))
+    assert _execute(tmp_path, _node("a", settings="reworded"), _node("b", "a")) == ["a"]
+
+
+def test_a_changed_source_file_is_noticed(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_text("1")
+    _execute(tmp_path, _node("a", files=[source]))
+    assert _execute(tmp_path, _node("a", files=[source])) == []
+    source.write_text("22")
+    assert _execute(tmp_path, _node("a", files=[source])) == ["a"]
+
+
+def test_a_failure_leaves_earlier_and_older_results_valid(tmp_path: Path) -> None:
+    _execute(tmp_path, _node("a"), _node("b", "a"))
+
+    def full_disk(context: Context) -> dict[str, Any]:
+        (context.folder / "half").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    broken = Node("b", ("a",), "new", ("pediatricsgpt.text",), full_disk)
+    with pytest.raises(UserError, match="the disk is full"):
+        _execute(tmp_path, _node("a"), broken)
+    assert (tmp_path / "runs/x/b/data").read_text() == "x"
+    assert _execute(tmp_path, _node("a"), _node("b", "a")) == []
+
+
+def test_force_redoes_a_stage_and_what_follows_once(tmp_path: Path) -> None:
+    nodes = (_node("a"), _node("b/one", "a"), _node("c", "b/one"), _node("d", "a"))
+    _execute(tmp_path, *nodes)
+    run = _run(tmp_path, *nodes)
+    run.force("b")
+    assert run.execute(run.nodes) == ["b/one", "c"]
+    assert run.execute(run.nodes) == []
+
+
+def test_select_takes_what_is_needed_and_nothing_else(tmp_path: Path) -> None:
+    run = _run(tmp_path, _node("a"), _node("b", "a"), _node("c", "a"), _node("d", "b"))
+    assert [node.name for node in run.select(["d"])] == ["a", "b", "d"]
+    with pytest.raises(UserError, match="no stage 'e'; there are a, b, c, d"):
+        run.select(["e"])
+
+
+def test_states_say_done_to_do_and_waiting(tmp_path: Path) -> None:
+    _execute(tmp_path, _node("a"), _node("b", "a"))
+    run = _run(tmp_path, _node("a"), _node("b", "a", settings=1), _node("c", "b"))
+    assert [state.status for state in run.states(run.nodes)] == ["done", "run", "waits"]
+
+
+def test_the_manifest_accounts_for_inputs_and_counts(tmp_path: Path) -> None:
+    from pediatricsgpt.manifest import read_manifest
+
+    _execute(tmp_path, _node("a"), _node("b", "a", text="yy"))
+    first, second = (read_manifest(tmp_path / "runs/x" / name) for name in "ab")
+    assert first is not None
+    assert second is not None
+    assert second.inputs == {"a": first.content}
+    assert second.counts == {"rows": 2}
+    assert second.versions["pediatricsgpt"]
+    assert second.peak_memory_mb > 0
