@@ -98,7 +98,7 @@ def _corpus_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
         Node("corpus/held_out", ("corpus/instructions",), {}, _modules("corpus.build.held_out"), _held_out_set),
         Node(
             "corpus/card",
-            ("corpus/curated", "corpus/instructions", *sets),
+            (*sources, "corpus/curated", "corpus/instructions", *sets),
             {"name": recipe.name},
             _modules("corpus.card"),
             _card,

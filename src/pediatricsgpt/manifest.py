@@ -256,9 +256,12 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another process holds it, or the folder cannot be written.
     """
-    with disk_errors(folder):
+    try:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / ".lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        reason = _disk_reason(error) or f"this folder cannot be made ({error.strerror}); choose another with --runs"
+        raise UserError(reason, folder) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

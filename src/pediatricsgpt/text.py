@@ -11,6 +11,7 @@ from dataclasses import dataclass
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060\ufeff\ufffd]")
 _PRIVATE = re.compile(r"[\ue000-\uf8ff\U000f0000-\U0010ffff]")
+_POINT_IN_NUMBER = re.compile(r"(?<=\d)．(?=\d)")
 _SPACES = re.compile(r"[ \t\u00a0\u3000\u2000-\u200a]+")
 _HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _CJK_PUNCTUATION = "，。；：？！、（）《》【】“”‘’…—"
@@ -91,6 +92,7 @@ def normalise(text: str) -> str:
     text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n")
     text = _PRIVATE.sub("", _CONTROL.sub("", text))
     text = "".join(_half_width(character) for character in text)
+    text = _POINT_IN_NUMBER.sub(".", text)
     text = _SPACES.sub(" ", text)
     text = _SPACE_BETWEEN_HAN.sub("", text)
     return re.sub(r" ?\n ?", "\n", text).strip()

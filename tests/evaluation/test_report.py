@@ -39,6 +39,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self.text += " "
         for name, value in attrs:
             assert not name.startswith("on"), f"{name} on <{tag}>"
             if name == "id":
@@ -54,6 +55,7 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+        self.text += " "
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -92,8 +94,7 @@ def test_every_score_appears_with_its_interval_and_n(whole: SmallRun) -> None:
         for task in scores["groups"]["task"].values():
             assert task["n"] == PER_TASK
             found = [task["metrics"][name] for name in METRICS]
-            cells = " ".join(f"{one['mean']:.2f} {one['low']:.1f} – {one['high']:.1f}" for one in found)
-            assert cells.replace(" – ", "–") in text.replace(" – ", "–")
+            assert " ".join(f"{one['mean']:.2f} {one['low']:.1f} – {one['high']:.1f}" for one in found) in text
 
 
 def test_held_out_losses_appear_with_rows_and_tokens(whole: SmallRun) -> None:
@@ -236,7 +237,7 @@ def test_lineage_has_hashes_and_no_place_of_this_machine(whole: SmallRun) -> Non
     text = words(report(whole).text)
     for node, content in whole.contents.items():
         assert f"{node} {content[:12]}" in text
-    assert "experts dfpo ← sft ← corpus/preferences".split()[0] in text
+    assert "experts dfpo ← corpus/preferences ← sft ← cpt ← base ← corpus/experts ← corpus/sft" in text
     assert "fever.txt abababababab" in text
     assert "/home/somebody" not in text
 

@@ -54,8 +54,10 @@ _INSIDE = re.compile(r"[（(][^（）()]*[）)]")
 _PROSE = re.compile(r"[，。；！？：,;!?]")
 _HEADING_LENGTH, _STOPPED_HEADING_LENGTH = 30, 15
 _RUN_IN_LENGTH = 18
-_NARROWEST = 24
+_NARROWEST = 24  # columns; nobody wraps a text narrower than twelve Han characters
 _AHEAD = 60
+# Shares of the line width. Cells of tables reach 0.83 in the guidelines, so a heading after such a line is one; a line
+# that goes on is shorter than 0.8 only where a long Latin word did not fit any more.
 _EDGE, _FULL, _GAP = 0.88, 0.8, 0.65
 _GATHERED_HEADING = 70
 

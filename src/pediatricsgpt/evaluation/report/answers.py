@@ -38,7 +38,8 @@ def answers(items: Sequence[Compared]) -> list[tuple[str, int, list[Shown]]]:
 
 
 def _shown(item: Compared, opened: bool) -> Shown:
-    asked = item.messages[-1]["content"] if item.messages else "(no question)"
+    # The first thing that is asked: the last turn of a consultation is often no more than a thank-you.
+    asked = next((turn["content"] for turn in item.messages if turn["role"] == "user"), "(no question)")
     turns = [(words.ROLES.get(turn["role"], turn["role"]), _cut(turn["content"])) for turn in item.messages]
     said = [(model, _cut(answer.strip())) for model, answer in item.answers.items()]
     title = " ".join(asked.split())

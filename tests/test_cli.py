@@ -1,0 +1,199 @@
+"""The command line from outside: what a user types wrong, and what is then said. One line, exit code 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parents[1]
+TOKENIZER = REPOSITORY / "examples/tokenizer"
+GUIDELINE = next((REPOSITORY / "examples/guidelines").glob("*诺如*.json"))
+
+
+def _pedgpt(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pediatricsgpt.cli", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+def _refused(folder: Path, *arguments: str) -> str:
+    """The one line of a refused command."""
+    done = _pedgpt(folder, *arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def _recipe(folder: Path, **source: str) -> str:
+    """A recipe of one guideline and, where given, one source more."""
+    grounds = {"licence": "CC0", "consent": "none needed", "purpose": "tests"}
+    sources = [{"name": "good", "kind": "guideline", "path": str(GUIDELINE), **grounds}]
+    if source:
+        sources.append({"name": "bad", **grounds, **source})
+    shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "head_dim": 8}
+    model = {"init": {**shape, "num_attention_heads": 1, "num_key_value_heads": 1}, "tokenizer": str(TOKENIZER)}
+    recipe = {"name": "x", "corpus": {"sources": sources}, "model": model}
+    (folder / "r.yaml").write_text(yaml.safe_dump(recipe, allow_unicode=True), encoding="utf-8")
+    return "r.yaml"
+
+
+@pytest.mark.parametrize("command", [(), ("corpus",), ("train",), ("recipe",)])
+def test_help_of_every_group_says_what_there_is(tmp_path: Path, command: tuple[str, ...]) -> None:
+    done = _pedgpt(tmp_path, *command, "--help")
+    assert done.returncode == 0
+    assert "Commands" in done.stdout
+
+
+def test_an_unknown_command_is_exit_2(tmp_path: Path) -> None:
+    done = _pedgpt(tmp_path, "trian")
+    assert done.returncode == 2
+    assert "No such command 'trian'" in done.stderr
+
+
+def test_a_source_path_that_does_not_exist(tmp_path: Path) -> None:
+    recipe = _recipe(tmp_path, kind="guideline", path="nowhere")
+    for command in (("recipe", "check"), ("corpus", "build"), ("run",), ("plan",)):
+        assert "nowhere: no such file or folder" in _refused(tmp_path, *command, recipe)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "content", "said"),
+    [
+        ("empty.json", "guideline", b"", "empty.json: the file is empty"),
+        ("fake.pdf", "guideline", b"this is no PDF", "fake.pdf:"),
+        ("columns.csv", "conversation", "科室,问题\n儿科,发烧\n".encode(), "columns.csv"),
+        ("random.txt", "textbook", bytes(range(128, 256)) * 20, "unknown encoding"),
+        ("broken.json", "dataset", b'[{"question": "a", ', "broken.json:1"),
+    ],
+)
+def test_a_file_that_cannot_be_read(tmp_path: Path, name: str, kind: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    recipe = _recipe(tmp_path, kind=kind, path=name)
+    assert said in _refused(tmp_path, "corpus", "build", recipe)
+    assert (tmp_path / "runs/x/corpus/sources/good/manifest.json").is_file()  # nothing done is lost
+
+
+def test_a_broken_json_line_is_rejected_with_its_number_and_the_rest_is_read(tmp_path: Path) -> None:
+    good = json.dumps({"question": "孩子发烧怎么办？", "answer": "先量体温，多喝水，注意精神。"}, ensure_ascii=False)
+    (tmp_path / "qa.jsonl").write_text(f'{good}\n{{"question": "孩\n{good.replace("发烧", "咳嗽")}\n', encoding="utf-8")
+    recipe = _recipe(tmp_path, kind="dataset", path="qa.jsonl")
+    done = _pedgpt(tmp_path, "corpus", "build", recipe)
+    assert done.returncode == 0, done.stderr
+    source = tmp_path / "runs/x/corpus/sources/bad"
+    assert json.loads((source / "manifest.json").read_text())["counts"] == {"read": 3, "kept": 2, "rejected": 1}
+    assert "qa.jsonl:2" in _pedgpt(tmp_path, "corpus", "show", "runs/x", "--rejects").stdout
+
+
+def test_misspelt_keys_wrong_types_and_contradictions(tmp_path: Path) -> None:
+    recipe = _recipe(tmp_path)
+    assert "did you mean 'beta'" in _refused(tmp_path, "run", recipe, "--set", "dfpo.bta=1")
+    assert "experts.r" in _refused(tmp_path, "run", recipe, "--set", "experts.r=many")
+    assert "exactly one of" in _refused(tmp_path, "run", recipe, "--set", "model.base=a/b")
+    assert "no stage 'stf'" in _refused(tmp_path, "run", recipe, "--until", "stf")
+    assert "no phase 'stf'" in _refused(tmp_path, "preview", recipe, "stf")
+
+
+def test_a_model_path_without_weights(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/config.json").write_text("{}")
+    assert "no weights in this folder" in _refused(tmp_path, "chat", "m", "--ask", "你好")
+    assert "no such model folder" in _refused(tmp_path, "chat", "./none", "--ask", "你好")
+    recipe = _recipe(tmp_path)
+    changes = ("--set", "model.init=null", "--set", "model.base=m", "--set", "model.tokenizer=null")
+    assert "no weights in this folder" in _refused(tmp_path, "run", recipe, "--until", "base", *changes)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"prediction": "a"}', "reference"),
+        ('{"predicton": "a", "reference": "b"}', "prediction"),
+        ('{"prediction": 3, "reference": "b"}', "prediction"),
+        ("not json", "p.jsonl:1"),
+        ("", "empty"),
+    ],
+)
+def test_a_predictions_file_with_a_missing_or_wrong_field(tmp_path: Path, line: str, said: str) -> None:
+    (tmp_path / "p.jsonl").write_text(line + "\n", encoding="utf-8")
+    assert said in _refused(tmp_path, "score", "p.jsonl")
+
+
+def test_questions_for_generate_are_checked_before_the_model_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_text('{"mesages": []}\n', encoding="utf-8")
+    said = _refused(tmp_path, "generate", "./none", "--data", "q.jsonl", "--out", "o.jsonl")
+    assert "q.jsonl:1" in said
+    assert "mesages" in said
+
+
+def test_an_output_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    recipe = _recipe(tmp_path)
+    (tmp_path / "file").write_text("")
+    assert "a file stands where a folder is needed" in _refused(tmp_path, "run", recipe, "--runs", "file")
+    assert "/proc" in _refused(tmp_path, "run", recipe, "--runs", "/proc/runs")
+
+
+def test_the_commands_that_look_need_something_to_look_at(tmp_path: Path) -> None:
+    assert "pedgpt corpus build" in _refused(tmp_path, "corpus", "stats", ".")
+    assert "no run here" in _refused(tmp_path, "report", ".")
+    assert "no recipes" in _refused(tmp_path, "recipe", "list", ".")
+    assert "not built yet" in _refused(tmp_path, "preview", _recipe(tmp_path), "sft")
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(tmp_path: Path) -> None:
+    for arguments in (("--debug", "score", "none.jsonl"), ("score", "none.jsonl", "--debug")):
+        assert "Traceback" in _pedgpt(tmp_path, *arguments).stderr
+
+
+def test_env_describes_the_machine(tmp_path: Path) -> None:
+    facts = json.loads(_pedgpt(tmp_path, "env", "--json").stdout)
+    assert facts["cores"] >= 1
+    assert facts["extras"]["train"] == "installed"
+    assert "cores" in _pedgpt(tmp_path, "env").stdout
+
+
+def test_recipes_are_listed_shown_and_explained(tmp_path: Path) -> None:
+    listed = _pedgpt(REPOSITORY, "recipe", "list").stdout
+    assert "recipes/demo.yaml" in listed
+    shown = yaml.safe_load(_pedgpt(REPOSITORY, "recipe", "show", "recipes/demo.yaml", "--set", "dfpo.mu=0.5").stdout)
+    assert shown["dfpo"]["mu"] == 0.5
+    assert "# Weight of the likelihood" in _pedgpt(tmp_path, "recipe", "show").stdout
+
+
+@pytest.mark.check
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("mount") is None, reason="needs root, to mount a tiny file system"
+)
+def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
+    recipe = _recipe(tmp_path)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=True)
+    try:
+        (disk / "filler").write_bytes(b"x" * 600_000)
+        shape = [f"model.init.{name}=128" for name in ("hidden_size", "intermediate_size")]
+        changes = [argument for change in shape for argument in ("--set", change)]
+        said = _refused(tmp_path, "run", recipe, "--runs", "disk", *changes, "--until", "base")
+        assert "the disk is full" in said
+        assert "base" in said
+        (disk / "filler").unlink()
+        done = [path.parent.name for path in disk.rglob("manifest.json")]
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+        again = _pedgpt(tmp_path, "run", recipe, "--runs", "disk", *changes, "--until", "base")
+        assert again.returncode == 0, again.stderr
+        assert (disk / "x/base/manifest.json").is_file()
+        assert all(f"] {name}" not in again.stdout for name in done)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
