@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,13 @@ from typing import Any
 
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.records import Message, content_id, read_json_lines, read_rows
+
+_THANKS = re.compile(r"谢谢|感谢|多谢|明白了|知道了|了解了")
+_ASKS = re.compile(r"[？?吗呢]|请问|怎么|什么|多久|是否|能不能|可不可以|需要")
+_WISHES = re.compile(
+    r"不(?:用|必)?客气|不(?:用|必)谢|祝(?:您|你|宝宝|孩子|他|她|早日)|早日康复|随时(?:向我)?咨询|很高兴能"
+)
+_FAREWELL_CHARACTERS = 80
 
 
 @dataclass(slots=True)
@@ -31,7 +39,7 @@ class Item:
 
 
 def held_out_items(path: Path, tasks: Sequence[str], max_items: int) -> list[Item]:
-    """The last turn of each held-out dialogue of the given tasks, at most `max_items` of a task.
+    """The last turn of each held-out dialogue of the given tasks before its farewell, at most `max_items` of a task.
 
     Which ones is decided by a hash of their ids, so that adding data replaces few of them.
     """
@@ -47,11 +55,25 @@ def by_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def without_farewell(messages: Sequence[Message]) -> list[Message]:
+    """A dialogue without the thanks and good wishes at its end: to answer those measures politeness, not medicine."""
+    kept = list(messages)
+    while len(kept) >= 4 and _is_farewell(kept[-2]["content"], kept[-1]["content"]):
+        kept = kept[:-2]
+    return kept
+
+
+def _is_farewell(said: str, answered: str) -> bool:
+    thanks = _THANKS.search(said) and not _ASKS.search(said)
+    return bool(thanks and _WISHES.search(answered) and len(answered) <= _FAREWELL_CHARACTERS)
+
+
 def _item(row: dict[str, Any]) -> Item:
+    messages = without_farewell(row["messages"])
     return Item(
         id=row["id"],
-        messages=row["messages"][:-1],
-        reference=row["messages"][-1]["content"],
+        messages=messages[:-1],
+        reference=messages[-1]["content"],
         task=row["task"],
         department=row["department"],
         age_band=row["age_band"],
