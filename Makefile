@@ -44,12 +44,12 @@ $(INSTALLED): pyproject.toml constraints.txt $(BIN)/python
 demo: install
 	$(BIN)/pedgpt run recipes/demo.yaml
 
-# Two processes with one thread each, and what is left goes to the one that is idle: half the time of one with two.
+# Two processes with one thread each, a file of tests to one of them: half the time of one process with two threads.
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(AT_MOST) 1800 $(PYTEST) -n 2 --dist worksteal -m 'not check' --durations=10
+	$(AT_MOST) 1800 $(PYTEST) -n 2 --dist loadscope -m 'not check' --durations=10
 
 # One after the other: each of them uses the whole machine.
 check: install
