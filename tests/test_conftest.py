@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +39,9 @@ def run(repository: Path, folder: Path, *options: str) -> tuple[int, str]:
     """The exit code and output of pytest over these tests in a checkout of their own, with our conftest."""
     tests = folder / "checkout" / "tests"
     tests.mkdir(parents=True)
-    shutil.copy(repository / "tests/conftest.py", tests)
+    conftest = (repository / "tests/conftest.py").read_text(encoding="utf-8")
+    own = [line for line in conftest.splitlines() if not line.startswith("from tests.")]  # no fixtures of other tests
+    (tests / "conftest.py").write_text("\n".join(own), encoding="utf-8")
     (tests / "test_some.py").write_text(TESTS, encoding="utf-8")
     (tests / "test_module.py").write_text(MODULE, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-ra", "tests", *options]

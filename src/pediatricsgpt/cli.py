@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -256,7 +256,7 @@ def preview(
     """Show the exact tokens of some training samples; those that carry loss are green (bracketed off a terminal)."""
     from pediatricsgpt import graph
     from pediatricsgpt.models.load import tokenizer_of
-    from pediatricsgpt.training.preview import samples
+    from pediatricsgpt.training.preview import render, samples
 
     if phase not in graph.PHASES:
         raise UserError(f"no phase '{phase}'; there are {', '.join(graph.PHASES)}")
@@ -268,20 +268,8 @@ def preview(
         )
         raise UserError(f"this set is not built yet; run: {command}", data)
     for sample in samples(phase, data, tokenizer_of(work.recipe.model, recipe.parent), count):
-        _show_sample(sample)
-
-
-def _show_sample(sample: Any) -> None:
-    from rich.text import Text
-
-    carrying = sum(loss for _, loss in sample.tokens)
-    console.rule(f"{sample.id}  {sample.title}  {carrying} of {len(sample.tokens)} tokens carry loss")
-    line = Text()
-    for token, loss in sample.tokens:
-        shown = token.replace("\n", "⏎\n")
-        plain = shown if console.is_terminal else f"[{shown}]"
-        line.append(plain if loss else shown, style="bold green" if loss else "dim")
-    console.print(line)
+        console.rule(sample.heading)
+        console.print(render(sample, brackets=not console.is_terminal))
 
 
 # -- models and measures ---------------------------------------------------------------------------------------------
@@ -306,17 +294,12 @@ def generate(
     from pediatricsgpt.evaluation.evaluate import predict
     from pediatricsgpt.models.engine import Sampling
     from pediatricsgpt.models.load import load
-
-    loaded = load(model)
-    with disk_errors(out), _progress("answering", len(items)) as advance:
-        predict(loaded, items, out, model, Sampling(max_new_tokens=max_new_tokens), batch_size, advance)
-    console.print(f"{len(items)} answers: {out}", highlight=False)
-
-
-def _progress(name: str, total: int) -> Any:
     from pediatricsgpt.progress import progress
 
-    return progress(console, name, total)
+    loaded = load(model)
+    with disk_errors(out), progress(console, "answering", len(items)) as advance:
+        predict(loaded, items, out, model, Sampling(max_new_tokens=max_new_tokens), batch_size, advance)
+    console.print(f"{len(items)} answers: {out}", highlight=False)
 
 
 def _quiet() -> None:
@@ -361,20 +344,11 @@ def chat(
     from pediatricsgpt.serving import terminal
 
     engine = Engine(load(model), Sampling(max_new_tokens=max_new_tokens, temperature=temperature))
-    questions = iter([ask]) if ask is not None else None
-
-    def next_line() -> str | None:
-        if questions is not None:
-            return next(questions, None)
-        try:
-            return console.input("[bold]家长：[/bold]")
-        except (EOFError, KeyboardInterrupt):
-            return None
-
     errors.print(terminal.NOTICE, style="yellow", highlight=False)
-    if questions is None:
+    if ask is None:
         console.print(terminal.HELP, style="dim")
-    terminal.chat(engine, next_line, lambda text: console.print(text, end="", markup=False, highlight=False))
+    lines = terminal.typed(console) if ask is None else iter([ask])
+    terminal.chat(engine, lines, lambda text: console.print(text, end="", markup=False, highlight=False))
 
 
 # -- recipes and the machine -----------------------------------------------------------------------------------------

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+
+from rich.console import Console
 
 from pediatricsgpt.models.engine import Engine
 from pediatricsgpt.records import Message
@@ -14,15 +17,22 @@ NOTICE = (
 HELP = "输入问题后回车；/new 开始新对话，/quit 退出。"
 
 
-def chat(engine: Engine, ask: Callable[[], str | None], say: Callable[[str], None]) -> None:
-    """Talk until there is no further question.
+def typed(console: Console) -> Iterator[str]:
+    """What the user types, line by line, until the input ends."""
+    with contextlib.suppress(EOFError, KeyboardInterrupt):
+        while True:
+            yield console.input("[bold]家长：[/bold]")
+
+
+def chat(engine: Engine, lines: Iterable[str], say: Callable[[str], None]) -> None:
+    """Talk until there is no further line.
 
     Args:
-        ask: the next line of the user; None ends the chat.
+        lines: what the user says; a line that starts with `/` is a command (`HELP`).
         say: shows a piece of text as it comes.
     """
     messages: list[Message] = []
-    while (line := ask()) is not None:
+    for line in lines:
         question = line.strip()
         if question in ("/quit", "/exit"):
             return

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.text import Text
+
 from pediatricsgpt.models.encode import IGNORED, Encoded, encode_answer, encode_dialogue, encode_text
 from pediatricsgpt.records import read_rows
 
@@ -17,6 +19,21 @@ class Sample:
     id: str
     title: str
     tokens: list[tuple[str, bool]]
+
+    @property
+    def heading(self) -> str:
+        """What it is, and how much of it carries loss."""
+        carrying = sum(loss for _, loss in self.tokens)
+        return f"{self.id}  {self.title}  {carrying} of {len(self.tokens)} tokens carry loss"
+
+
+def render(sample: Sample, brackets: bool) -> Text:
+    """The tokens as text: those that carry loss in green, or in brackets where colours cannot be seen."""
+    line = Text()
+    for token, loss in sample.tokens:
+        shown = token.replace("\n", "⏎\n")
+        line.append(f"[{shown}]" if loss and brackets else shown, style="bold green" if loss else "dim")
+    return line
 
 
 def samples(phase: str, path: Path, tokenizer: Any, count: int) -> list[Sample]:
