@@ -133,7 +133,7 @@ def _execute(work: Run, names: list[str]) -> list[str]:
         work.write_recipe()
         worked = work.execute([node for node in work.nodes if node.name in names])
     if not worked:
-        console.print(f"nothing to do: {work.folder} is up to date", highlight=False)
+        console.print(f"nothing to do: {work.folder} is up to date", highlight=False, soft_wrap=True)
     return worked
 
 
@@ -147,7 +147,7 @@ def _finish(work: Run) -> None:
     for title, text in answers_to_one_question(work.folder):
         console.print(f"[bold]{title}[/bold]  ", end="")
         console.print(text, markup=False, highlight=False)
-    console.print(f"report: {path}", highlight=False)
+    console.print(f"report: {path}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -166,7 +166,7 @@ def report(run_folder: RunFolder) -> None:
 
     _check_run(run_folder)
     with disk_errors(run_folder):
-        console.print(f"report: {write_report(run_folder)}", highlight=False)
+        console.print(f"report: {write_report(run_folder)}", highlight=False, soft_wrap=True)
 
 
 def _check_run(folder: Path) -> None:
@@ -229,7 +229,7 @@ def _train_command(phase: str, text: str) -> Callable[..., None]:
     def command(recipe: RecipeFile, changes: Set = None, name: Name = None, runs: Runs = Path("runs")) -> None:
         work = _open(recipe, changes, name, runs)
         _execute(work, [node.name for node in work.select([phase])])
-        console.print(f"model: {work.path(phase)}", highlight=False)
+        console.print(f"model: {work.path(phase)}", highlight=False, soft_wrap=True)
 
     command.__doc__ = text
     return command
@@ -299,7 +299,7 @@ def generate(
     loaded = load(model)
     with disk_errors(out), progress(console, "answering", len(items)) as advance:
         predict(loaded, items, out, model, Sampling(max_new_tokens=max_new_tokens), batch_size, advance)
-    console.print(f"{len(items)} answers: {out}", highlight=False)
+    console.print(f"{len(items)} answers: {out}", highlight=False, soft_wrap=True)
 
 
 def _quiet() -> None:
@@ -386,7 +386,9 @@ def recipe_check(recipe: RecipeFile, changes: Set = None) -> None:
 
     checked = _load(recipe, changes, None)
     files = sum(len(source_files(source, recipe.parent)) for source in checked.corpus.sources)
-    console.print(f"{recipe}: good; {len(checked.corpus.sources)} sources, {files} files", highlight=False)
+    console.print(
+        f"{recipe}: good; {len(checked.corpus.sources)} sources, {files} files", highlight=False, soft_wrap=True
+    )
 
 
 @app.command()

@@ -175,7 +175,7 @@ class Run:
             self._forced.discard(node.name)
             worked.append(node.name)
         if skipped:
-            self._console.print(f"up to date: {', '.join(skipped)}", style="dim", highlight=False)
+            self._console.print(f"up to date: {', '.join(skipped)}", style="dim", highlight=False, soft_wrap=True)
         self._hashes.save()
         return worked
 
@@ -204,7 +204,7 @@ class Run:
                 peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             )
             manifest.finish(target, entry)
-        self._console.print(f"  {_short(counts)}[dim]  {seconds:.1f} s[/dim]", highlight=False)
+        self._console.print(f"  {_short(counts)}[dim]  {seconds:.1f} s[/dim]", highlight=False, soft_wrap=True)
 
 
 def _short(counts: dict[str, Any]) -> str:
