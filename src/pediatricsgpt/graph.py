@@ -147,7 +147,7 @@ def _model_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
 
 
 def _evaluation_nodes(recipe: Recipe) -> list[Node]:
-    settings = {**_dump(recipe.evaluation), "max_length": recipe.sft.max_length, "seed": recipe.seed}
+    settings = {**_dump(recipe.evaluation), "seed": recipe.seed}
     return [
         Node(
             f"evaluation/{model}",
@@ -324,7 +324,6 @@ def _evaluate(model: str, context: Context) -> dict[str, Any]:
             held_out,
             context.folder,
             settings,
-            context.recipe.sft.max_length,
             context.recipe.seed,
             advance,
         )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pediatricsgpt.run import Run, State
 
-_STATUS = {"done": "up to date", "run": "to do", "resume": "to go on", "waits": "after its inputs"}
+_STATUS = {"done": "up to date", "run": "to do", "resume": "to go on", "waits": "later"}
 
 
 def render(work: Run) -> Group:
@@ -25,7 +25,8 @@ def render(work: Run) -> Group:
     shape = _shape(work)
     table = Table(title=f"{work.recipe.name}: {work.folder}", title_justify="left")
     for name in ("step", "status", "rows", "tokens", "steps", "memory", "time"):
-        table.add_column(name, justify="left" if name in ("step", "status") else "right")
+        left = name in ("step", "status")
+        table.add_column(name, justify="left" if left else "right", no_wrap=left)
     for state in work.states(work.nodes):
         table.add_row(state.node.name, _STATUS[state.status], *_figures(work, state, shape))
     size = f"{shape.parameters:,} parameters" if shape else "a base whose shape is not known yet"

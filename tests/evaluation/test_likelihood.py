@@ -30,9 +30,9 @@ def _slow(loaded: Loaded) -> tuple[float, int]:
     return total / tokens, tokens
 
 
-@pytest.mark.parametrize("batch", [1, 2, 3])
-def test_it_is_the_mean_over_answer_tokens(loaded: Loaded, batch: int) -> None:
-    found = held_out_loss(loaded, ROWS, max_length=128, batch_size=batch, seed=1)
+@pytest.mark.parametrize("batch_tokens", [1, 64, 4096])
+def test_it_is_the_mean_over_answer_tokens(loaded: Loaded, batch_tokens: int) -> None:
+    found = held_out_loss(loaded, ROWS, seed=1, batch_tokens=batch_tokens)
     mean, tokens = _slow(loaded)
     assert found.mean == pytest.approx(mean, rel=1e-5)
     assert found.tokens == tokens
@@ -40,11 +40,12 @@ def test_it_is_the_mean_over_answer_tokens(loaded: Loaded, batch: int) -> None:
     assert found.low <= found.mean <= found.high
 
 
-def test_rows_that_are_too_long_are_counted(loaded: Loaded) -> None:
+def test_rows_that_do_not_fit_the_window_are_counted(loaded: Loaded) -> None:
     told: list[int] = []
-    found = held_out_loss(loaded, ROWS, max_length=24, batch_size=2, seed=1, advance=told.append)
-    assert found.left_out_too_long == 3 - found.rows > 0
-    assert sum(told) == 3
+    long = instruction("发烧", "多喝水。" * 200)
+    found = held_out_loss(loaded, [*ROWS, long], seed=1, advance=told.append)
+    assert (found.left_out_too_long, found.rows) == (1, 3)
+    assert sum(told) == 4
 
 
 def test_the_chosen_rows_do_not_depend_on_their_order() -> None:

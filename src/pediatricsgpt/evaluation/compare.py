@@ -20,6 +20,8 @@ MODELS = ("base", "cpt", "sft", "dfpo", "experts")
 CHANGE_METRICS = ("rouge-l", "bleu-4")
 """Metrics that changes are tested on: few, because every further test brings its own chance of a false verdict"""
 
+_SHOWN_CHARACTERS = 160
+
 
 @dataclass(frozen=True, slots=True)
 class Compared:
@@ -104,14 +106,19 @@ def tasks_of(items: Sequence[Compared]) -> list[str]:
 def answers_to_one_question(run_folder: Path) -> list[tuple[str, str]]:
     """One question and each model's answer as (title, text), for the terminal; nothing where none was answered.
 
-    A question of one turn is taken if there is one: it says all by itself.
+    A parent's question of one turn is taken if there is one: it says all by itself. Each text is one line, shortened.
     """
     items = compared(run_folder)
     if not items:
         return []
-    item = next((one for one in items if len(one.messages) == 1), items[0])
-    answers = [(model, answer.strip() or "(empty answer)") for model, answer in item.answers.items()]
-    return [("question", _question(item.messages)), *answers]
+    item = min(items, key=lambda one: (len(one.messages) != 1, one.task != "trerecom"))
+    answers = [(model, _line(answer) or "(empty answer)") for model, answer in item.answers.items()]
+    return [("question", _line(_question(item.messages))), *answers]
+
+
+def _line(text: str) -> str:
+    shown = " ".join(text.split())
+    return shown if len(shown) <= _SHOWN_CHARACTERS else shown[:_SHOWN_CHARACTERS] + "…"
 
 
 def _question(messages: Sequence[Message]) -> str:

@@ -27,7 +27,6 @@ def evaluate(
     held_out: Path,
     folder: Path,
     settings: EvaluationSettings,
-    max_length: int,
     seed: int,
     advance: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
@@ -36,7 +35,6 @@ def evaluate(
     Args:
         name: the model's name in the predictions, for example `sft`.
         held_out: instruction rows that no training set contains.
-        max_length: rows with more tokens stay out of the loss, and are counted.
         advance: told how many items and rows have just been done.
 
     Returns:
@@ -45,9 +43,9 @@ def evaluate(
     loaded = load(model, dtype="float32")
     items = held_out_items(held_out, settings.benchmarks, settings.max_items)
     rows = choose_rows(read_rows(held_out, "instruction"), settings.max_loss_rows)
-    loss = held_out_loss(loaded, rows, max_length, settings.batch_size, seed, advance)
+    loss = held_out_loss(loaded, rows, seed, advance=advance)
     (folder / LOSS).write_text(json.dumps(loss.as_dict(), indent=1), encoding="utf-8")
-    sampling = Sampling(max_new_tokens=settings.max_new_tokens)
+    sampling = Sampling(settings.max_new_tokens, repetition_penalty=settings.repetition_penalty)
     predict(loaded, items, folder / PREDICTIONS, name, sampling, settings.batch_size, advance)
     scores = score_file(folder / PREDICTIONS, profile=settings.metrics).to_dict()
     scores["path"] = PREDICTIONS

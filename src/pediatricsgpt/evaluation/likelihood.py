@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -36,22 +36,23 @@ def choose_rows(rows: Sequence[dict[str, Any]], max_rows: int) -> list[dict[str,
 def held_out_loss(
     loaded: Loaded,
     rows: Sequence[dict[str, Any]],
-    max_length: int,
-    batch_size: int,
     seed: int,
+    batch_tokens: int = 4096,
     advance: Callable[[int], None] = lambda _: None,
 ) -> HeldOutLoss:
     """Loss on every assistant turn of instruction rows, end tokens included; the same tokens as in training.
 
+    Rows that do not fit the model's window are left out and counted.
+
     Args:
-        max_length: rows with more tokens are left out and counted.
+        batch_tokens: rows are taken together up to this many tokens, padding included; it bounds the memory.
     """
+    window = getattr(loaded.model.config, "max_position_embeddings", None) or float("inf")
     encoded = [encode_dialogue(loaded.tokenizer, row["messages"]) for row in rows]
-    fitting = sorted((item for item in encoded if len(item.input_ids) <= max_length), key=lambda x: len(x.input_ids))
+    fitting = sorted((item for item in encoded if len(item.input_ids) <= window), key=lambda x: len(x.input_ids))
     losses: list[float] = []
     tokens: list[int] = []
-    for start in range(0, len(fitting), batch_size):
-        batch = fitting[start : start + batch_size]
+    for batch in _batches(fitting, batch_tokens):
         for loss, count in _losses(loaded, batch):
             losses.append(loss)
             tokens.append(count)
@@ -61,6 +62,18 @@ def held_out_loss(
     return HeldOutLoss(
         interval.mean, interval.low, interval.high, len(fitting), sum(tokens), len(encoded) - len(fitting)
     )
+
+
+def _batches(rows: Sequence[Encoded], batch_tokens: int) -> Iterator[list[Encoded]]:
+    """Neighbours of rows sorted by length, as many as fit `batch_tokens` when padded to the longest; at least one."""
+    batch: list[Encoded] = []
+    for row in rows:
+        if batch and (len(batch) + 1) * len(row.input_ids) > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
 
 
 def _losses(loaded: Loaded, batch: Sequence[Encoded]) -> list[tuple[float, int]]:

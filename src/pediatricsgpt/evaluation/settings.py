@@ -22,6 +22,8 @@ class EvaluationSettings(Settings):
     """Held-out rows for the held-out loss, chosen by a hash of their ids"""
     max_new_tokens: int = Field(default=256, ge=1)
     """Longest generated answer, in tokens"""
+    repetition_penalty: float = Field(default=1.0, ge=1.0)
+    """Above 1 a model repeats itself less; answers are greedy otherwise. 1 changes nothing"""
     batch_size: int = Field(default=16, ge=1)
     """Prompts that are generated together"""
     metrics: Literal["paper", "char"] = "paper"

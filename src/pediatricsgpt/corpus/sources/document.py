@@ -201,7 +201,9 @@ def _section_records(file: SourceFile, title: str, section: Section, row: int | 
     heading = " / ".join(section.path)
     for number, (start, text) in enumerate(parts(section), 1):
         name = f"{heading} ({number})".strip() if number > 1 else heading
-        locator = Locator(start.page, start.line, row, name or None)
+        # What stands before the first heading is found by the title, where there is neither page nor line.
+        section_name = name or (None if start.page or start.line else title)
+        locator = Locator(start.page, start.line, row, section_name)
         records.append(file.record(group=group, locator=locator, text=text, title=[title, *section.path]))
     return records
 
