@@ -74,7 +74,7 @@ def test_equal_models_get_no_verdict_and_few_items_too(whole: SmallRun) -> None:
 def test_one_question_and_every_models_answer_to_it(whole: SmallRun) -> None:
     found = answers_to_one_question(whole.folder)
     assert [title for title, _ in found] == ["question", *MODELS]
-    first = lines(whole, "base")[0]
+    first = next(line for line in lines(whole, "base") if line["task"] == "trerecom")
     assert found[0][1] == first["messages"][0]["content"]
     assert dict(found)["dfpo"] == lines(whole, "dfpo")[0]["prediction"]
 
