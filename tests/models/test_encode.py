@@ -80,10 +80,36 @@ def test_an_answer_that_contains_the_end_token_text_is_still_learnt_whole(loaded
     assert learnt == "前<|im_end|>后<|im_end|>"
 
 
-def test_a_template_that_rewrites_earlier_turns_is_refused(loaded: Loaded, unmarked: Any) -> None:
-    unmarked.chat_template = "{% for m in messages %}{{ loop.length }}{{ m.content }}<|im_end|>{% endfor %}"
-    with pytest.raises(UserError, match="rewrites earlier turns"):
-        encode_dialogue(unmarked, _dialogue("问", "答", "再问", "再答"))
+# As published models have them: a default system prompt (Qwen2.5), and thoughts in the last turn only (Qwen3).
+QWEN_2_5 = (
+    "{%- if messages[0]['role'] != 'system' %}{{- '<|im_start|>system\\nYou are Qwen.<|im_end|>\\n' }}{%- endif %}"
+    "{%- for m in messages %}{{- '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>' + '\\n' }}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
+)
+QWEN_3 = (
+    "{%- for m in messages %}{{- '<|im_start|>' + m.role + '\\n' }}"
+    "{%- if m.role == 'assistant' and loop.last %}{{- '<think>\\n\\n</think>\\n\\n' }}{%- endif %}"
+    "{{- m.content.strip() + '<|im_end|>\\n' }}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
+)
+
+
+@pytest.mark.parametrize("template", [QWEN_2_5, QWEN_3], ids=["default system prompt", "thoughts in the last turn"])
+def test_templates_of_published_models_learn_answers_and_ends(unmarked: Any, template: str) -> None:
+    unmarked.chat_template = template
+    dialogue = _dialogue("发烧", "几天了？\n", "三天", " 请就诊。")
+    trim = str.strip if template == QWEN_3 else str
+    learnt = "".join(trim(turn["content"]) + "<|im_end|>" for turn in dialogue[1::2])
+    assert _learnt(unmarked, dialogue) == learnt
+    prompt, answer = encode_answer(unmarked, dialogue[:1], dialogue[1])
+    assert prompt == encode_prompt(unmarked, dialogue[:1])
+    assert unmarked.decode(answer).endswith("几天了？<|im_end|>" if template == QWEN_3 else "几天了？\n<|im_end|>")
+
+
+def test_a_template_that_changes_what_was_said_is_refused(unmarked: Any) -> None:
+    unmarked.chat_template = "{% for m in messages %}{{ m.content | upper }}<|im_end|>{% endfor %}"
+    with pytest.raises(UserError, match="changes what the assistant said"):
+        encode_dialogue(unmarked, _dialogue("问", "take care"))
 
 
 def test_a_model_without_template_is_refused(loaded: Loaded) -> None:

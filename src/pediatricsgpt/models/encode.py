@@ -35,10 +35,10 @@ def encode_dialogue(tokenizer: Any, messages: Sequence[Message]) -> Encoded:
     """A dialogue in the base's chat template: every assistant turn and its end token carry loss, nothing else does.
 
     A template with generation markers says itself where the assistant speaks; for one without, the turns are found
-    by rendering the dialogue turn by turn.
+    by rendering the dialogue a second time with marks in their place.
 
     Raises:
-        UserError: the tokenizer has no chat template, or one that rewrites earlier turns and has no markers.
+        UserError: the tokenizer has no chat template, or one without markers that changes what the assistant said.
     """
     template = chat_template(tokenizer)
     if _GENERATION_MARK.search(template):
@@ -63,7 +63,13 @@ def encode_prompt(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
 def encode_answer(tokenizer: Any, prompt: Sequence[Message], answer: Message) -> tuple[list[int], list[int]]:
     """Token ids of a prompt and of one answer to it, with the answer's end token and nothing behind it."""
     encoded = encode_dialogue(tokenizer, [*prompt, answer])
-    start = len(encode_prompt(tokenizer, prompt))
+    asked = encode_prompt(tokenizer, prompt)
+    start = len(asked)
+    if encoded.input_ids[:start] != asked:
+        raise UserError(
+            "this chat template renders a question in another way when its answer follows; set model.chat_template",
+            tokenizer.name_or_path or None,
+        )
     end = max(index for index, label in enumerate(encoded.labels) if label != IGNORED) + 1
     return encoded.input_ids[:start], encoded.input_ids[start:end]
 
@@ -95,22 +101,29 @@ def chat_template(tokenizer: Any) -> str:
 
 
 def _mask_by_turns(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
-    """Ids and loss mask from character spans: each assistant turn is what rendering it adds to its prompt."""
+    """Ids and loss mask from character spans: where the template puts what the assistant says, up to the turn's end.
+
+    The dialogue is rendered a second time with a mark in the place of each answer; what stands around the marks is the
+    template's own.
+    """
     whole: str = tokenizer.apply_chat_template(list(messages), tokenize=False)
-    end_token = tokenizer.convert_ids_to_tokens(end_of_turn(tokenizer))
-    spans: list[tuple[int, int]] = []
-    for index, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
-        before = tokenizer.apply_chat_template(list(messages[:index]), tokenize=False, add_generation_prompt=True)
-        after = tokenizer.apply_chat_template(list(messages[: index + 1]), tokenize=False)
-        if not (whole.startswith(before) and whole.startswith(after)):
-            raise UserError(
-                "this chat template rewrites earlier turns, so the assistant's turns cannot be told apart; "
-                "add {% generation %} markers to it and set model.chat_template",
-                tokenizer.name_or_path or None,
-            )
-        spans.append((len(before), _end_of_turn(after, len(before), end_token)))
+    places = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+    marks = {index: f"⟦answer {index}⟧" for index in places}
+    marked: str = tokenizer.apply_chat_template(
+        [Message(role=turn["role"], content=marks.get(index, turn["content"])) for index, turn in enumerate(messages)],
+        tokenize=False,
+    )
+    answers = [messages[index]["content"] for index in places]
+    around = re.split("|".join(map(re.escape, marks.values())), marked)
+    if len(around) != len(answers) + 1 or _joined(around, answers) != whole:
+        answers = [answer.strip() for answer in answers]  # many templates trim what they are given
+    if len(around) != len(answers) + 1 or _joined(around, answers) != whole:
+        raise UserError(
+            "this chat template changes what the assistant said, so its turns cannot be told apart; "
+            "add {% generation %} markers to it and set model.chat_template",
+            tokenizer.name_or_path or None,
+        )
+    spans = _spans(around, answers, tokenizer.convert_ids_to_tokens(end_of_turn(tokenizer)))
     encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
     mask = [
         int(any(start >= first and end <= last for first, last in spans) and end > start)
@@ -119,7 +132,17 @@ def _mask_by_turns(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[in
     return encoded["input_ids"], mask
 
 
-def _end_of_turn(text: str, start: int, eos: str) -> int:
-    """Where the turn that begins at `start` ends: behind its end token, or at the end of the text."""
-    position = text.find(eos, start)
-    return len(text) if position < 0 else position + len(eos)
+def _joined(around: Sequence[str], answers: Sequence[str]) -> str:
+    return "".join(part for pair in zip(around, [*answers, ""], strict=True) for part in pair)
+
+
+def _spans(around: Sequence[str], answers: Sequence[str], end_token: str) -> list[tuple[int, int]]:
+    """(start, end) in characters of each answer with the end token that stands right behind it, if one does."""
+    spans = []
+    position = 0
+    for before, answer, after in zip(around, answers, around[1:], strict=False):
+        start = position + len(before)
+        position = start + len(answer)
+        ends = after.lstrip().startswith(end_token)
+        spans.append((start, position + after.index(end_token) + len(end_token) if ends else position))
+    return spans
