@@ -45,14 +45,15 @@ def arguments(config: Any, job: Job, settings: PhaseSettings, **own: Any) -> Any
     Precision defaults to bfloat16 on a GPU that has it and to float32 elsewhere; TRL's own default is bfloat16
     everywhere.
     """
-    bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    gpu = torch.cuda.is_available()
     defaults = {
-        "bf16": bf16 and not settings.trainer.get("fp16", False),
-        "activation_checkpointing": torch.cuda.is_available(),
+        "bf16": gpu and torch.cuda.is_bf16_supported() and not settings.trainer.get("fp16", False),
         "logging_steps": 5,
         "save_total_limit": 1,
-        "use_cpu": not torch.cuda.is_available(),
+        "use_cpu": not gpu,
     }
+    if "gradient_checkpointing" not in settings.trainer:  # the older name of the same argument
+        defaults["activation_checkpointing"] = gpu
     fixed = {
         "output_dir": str(job.checkpoints),
         "seed": job.seed,
