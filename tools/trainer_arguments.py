@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import json
 import types
 import typing
@@ -16,9 +17,12 @@ _NAMES = {int: "int", float: "float", bool: "bool", str: "str", dict: "dict", li
 
 
 def accepted(annotation: Any) -> list[str]:
-    """The words for the YAML types that an annotated argument takes; `any` where it is not one of them."""
+    """The words for the YAML types that an annotated argument takes; `=x` for a value of a closed list."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return sorted({word for part in typing.get_args(annotation) for word in accepted(part)})
+        words = {word for part in typing.get_args(annotation) for word in accepted(part)}
+        return sorted(words - {"str"} if any(word.startswith("=") for word in words) else words)
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return sorted(f"={member.value}" for member in annotation)
     origin = typing.get_origin(annotation) or annotation
     if origin in _NAMES:
         return [_NAMES[origin]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -47,24 +49,40 @@ Model = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
+_STOPPED = 130  # what a shell gives a program that Ctrl-C ended
+
+
 def main() -> None:
     """Entry point of `pedgpt`: a user's mistake is one line and exit code 2, anything else a failure (1)."""
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    _speak_chinese()
     try:
-        app()
+        code = app(standalone_mode=False)  # Typer's own handling would end a stopped run without a word
+    except (KeyboardInterrupt, typer.Abort):
+        code = _STOPPED
     except UserError as error:
         if debug:
             raise
         _fail(str(error), 2)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone: not an error
-    except KeyboardInterrupt:
-        _fail("stopped; the same command goes on where it was", 130)
     except Exception as error:
+        if hasattr(error, "exit_code") and hasattr(error, "show"):  # a wrong option or command, which Typer words well
+            error.show()
+            sys.exit(error.exit_code)
         if debug:
             raise
         _fail(f"{type(error).__name__}: {error} (this is a bug; --debug shows where)", 1)
+    if code == _STOPPED:
+        _fail("stopped; the same command goes on where it was", _STOPPED)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _speak_chinese() -> None:
+    """No text that we print ends a command, whatever the terminal's encoding: ASCII becomes UTF-8, else `?` stands."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            ascii_only = codecs.lookup(stream.encoding).name == "ascii"
+            stream.reconfigure(encoding="utf-8" if ascii_only else None, errors="replace")
 
 
 def _fail(message: str, code: int) -> None:
@@ -154,8 +172,11 @@ def _finish(work: Run) -> None:
 def plan(recipe: RecipeFile, changes: Set = None, name: Name = None, runs: Runs = Path("runs")) -> None:
     """Show what would run, with rows, tokens, memory and time, before anything starts."""
     from pediatricsgpt.plan import render
+    from pediatricsgpt.recipe import check_paths
 
-    console.print(render(_open(recipe, changes, name, runs)))
+    work = _open(recipe, changes, name, runs)
+    check_paths(work.recipe, work.recipe_folder)
+    console.print(render(work))
 
 
 @app.command()
@@ -318,8 +339,10 @@ def score(
     """Score any predictions file: BLEU, GLEU, ROUGE, Distinct, each with n and a 95 % interval."""
     from pediatricsgpt.evaluation.scoring import render_table, score_file
     from pediatricsgpt.manifest import disk_errors, write_atomically
+    from pediatricsgpt.progress import progress_of
 
-    found = score_file(file, profile)
+    with progress_of(errors, "scoring") as advance:
+        found = score_file(file, profile, progress=advance)
     console.print(render_table(found))
     for warning in found.warnings:
         errors.print(f"[yellow]warning:[/yellow] {warning}", highlight=False)
@@ -381,11 +404,11 @@ def recipe_show(
 
 @recipe_app.command("check")
 def recipe_check(recipe: RecipeFile, changes: Set = None) -> None:
-    """Check a recipe and that its sources are there, without running anything."""
-    from pediatricsgpt.corpus.sources import source_files
+    """Check a recipe and that every file that it names is there, without running anything."""
+    from pediatricsgpt.recipe import check_paths
 
     checked = _load(recipe, changes, None)
-    files = sum(len(source_files(source, recipe.parent)) for source in checked.corpus.sources)
+    files = check_paths(checked, recipe.parent)
     console.print(
         f"{recipe}: good; {len(checked.corpus.sources)} sources, {files} files", highlight=False, soft_wrap=True
     )

@@ -208,10 +208,10 @@ def _instructions(context: Context) -> dict[str, Any]:
     from pediatricsgpt.corpus.build.instructions import build_instructions
 
     records = read_records(context.inputs["corpus/curated"] / RECORDS)
-    rows, rejects = build_instructions(records, context.recipe.corpus.build, context.recipe_folder)
-    write_rows(context.folder / ROWS, rows, "instruction")
-    _write_rejects(context, rejects)
-    return {"rows": len(rows), "rejected": len(rejects)}
+    built = build_instructions(records, context.recipe.corpus.build, context.recipe_folder)
+    write_rows(context.folder / ROWS, built.rows, "instruction")
+    _write_rejects(context, built.rejects)
+    return {"rows": len(built.rows), **built.counts}
 
 
 def _cpt_set(context: Context) -> dict[str, Any]:
@@ -299,7 +299,7 @@ def _preferences(context: Context) -> dict[str, Any]:
     kept = context.folder / "low_answers.jsonl"
     with progress(context.console, "low answers", len(prompts)) as advance:
         sampling = Sampling(max_new_tokens=settings.max_new_tokens)
-        engine = Engine(load(context.inputs["sft"], dtype="float32"), sampling, batch_size=16)
+        engine = Engine(load(context.inputs["sft"]), sampling, batch_size=16)
         answers = answer_all(engine, prompts, kept, advance)
     kept.unlink()
     medical, rejects = preferences.medical_pairs(

@@ -84,7 +84,7 @@ def hash_file(path: Path) -> str:
 def hash_folder(folder: Path, ignore: Sequence[str] = ()) -> str:
     """Hash over the names and bytes of all files in a folder, except the manifest and those named in `ignore`."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    kept = [path for path in files if path.name not in (MANIFEST, _STATE, *ignore)]
+    kept = [path for path in files if path.name not in (MANIFEST, f"{MANIFEST}.partial", _STATE, *ignore)]
     return digest([[path.relative_to(folder).as_posix(), hash_file(path)] for path in kept])
 
 
@@ -99,10 +99,16 @@ class FileHashes:
             self._known = json.loads(store.read_text(encoding="utf-8"))
 
     def __call__(self, path: Path) -> str:
-        """SHA-256 of a file, or of all files below a folder."""
+        """SHA-256 of a file, or of all files below a folder.
+
+        Raises:
+            UserError: there is no such file.
+        """
         if path.is_dir():
             files = sorted(file for file in path.rglob("*") if file.is_file())
             return digest([[file.relative_to(path).as_posix(), self(file)] for file in files])
+        if not path.is_file():
+            raise UserError("no such file", path)
         stat = path.stat()
         name = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
         if name not in self._known:
@@ -194,17 +200,23 @@ def versions() -> dict[str, str]:
 def write_atomically(path: Path, text: str) -> None:
     """Write a small file so that a reader sees the old or the new one, never half of it."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a finished folder; None where there is none.
+    """The manifest of a finished folder; None where there is none. Changes nothing on the disk.
 
     Raises:
         UserError: the manifest is there but cannot be read.
     """
-    path = folder / MANIFEST
+    # A replacement that was killed between its two renames; `recover` puts the folder back.
+    old = folder.with_name(folder.name + ".old")
+    path = (old if old.exists() and not folder.exists() else folder) / MANIFEST
     if not path.is_file():
         return None
     try:
@@ -214,7 +226,10 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def recover(folder: Path) -> None:
-    """Finish a replacement that was killed between its two renames."""
+    """Finish what was killed after its manifest was written or between its two renames; under the run's lock only."""
+    partial = folder.with_name(folder.name + ".partial")
+    if (partial / MANIFEST).is_file():
+        _replace(folder, partial)
     old = folder.with_name(folder.name + ".old")
     if old.exists():
         if folder.exists():
@@ -237,14 +252,21 @@ def begin(folder: Path, fingerprint: str) -> Path:
 def finish(folder: Path, manifest: Manifest) -> None:
     """Write the manifest into the partial folder and put it in the place of an older result, if there is one."""
     partial = folder.with_name(folder.name + ".partial")
-    (partial / _STATE).unlink()
     manifest.versions = versions()
     manifest.finished = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     write_atomically(partial / MANIFEST, json.dumps(dataclasses.asdict(manifest), ensure_ascii=False, indent=1))
+    _replace(folder, partial)
+
+
+def _replace(folder: Path, partial: Path) -> None:
+    """Put finished work in its place. The state goes last: until then, unfinished work is known by it."""
     old = folder.with_name(folder.name + ".old")
+    if old.exists():
+        shutil.rmtree(old) if folder.exists() else old.rename(folder)
     if folder.exists():
         folder.rename(old)
     partial.rename(folder)
+    (folder / _STATE).unlink(missing_ok=True)
     if old.exists():
         shutil.rmtree(old)
 
@@ -276,6 +298,8 @@ def locked(folder: Path) -> Iterator[None]:
 
 _DISK_ERRORS = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again, finished steps are kept",
+    errno.EFBIG: "a file would be larger than is allowed here (a limit such as ulimit -f, or the file system's own); lift "
+    "it and run the same command again, finished steps are kept",
     errno.EDQUOT: "the disk quota is used up; free some space and run the same command again, finished steps are kept",
     errno.EROFS: "the file system is read-only; choose a folder that can be written",
     errno.EACCES: "no permission to write here; choose a folder that can be written",
@@ -304,4 +328,6 @@ def _disk_reason(error: BaseException) -> str | None:
     message = str(error)
     if "No space left on device" in message or "os error 28" in message:
         return _DISK_ERRORS[errno.ENOSPC]
+    if "File too large" in message or "os error 27" in message:
+        return _DISK_ERRORS[errno.EFBIG]
     return None

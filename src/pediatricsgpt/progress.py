@@ -16,3 +16,13 @@ def progress(console: Console, name: str, total: int) -> Iterator[Callable[[int]
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task(f"  {name}", total=total)
         yield lambda count: bar.advance(task, count)
+
+
+@contextlib.contextmanager
+def progress_of(console: Console, name: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar whose length is learnt on the way; gives the function that takes (items done, items in all)."""
+    from rich.progress import Progress
+
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(f"  {name}", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

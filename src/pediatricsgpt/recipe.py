@@ -6,15 +6,19 @@ is answered with the nearest real one. Nothing here imports torch.
 
 from __future__ import annotations
 
+import copy
 import difflib
+import itertools
 import types
 import typing
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from pediatricsgpt.corpus.settings import CorpusSettings
 from pediatricsgpt.errors import UserError
@@ -64,12 +68,44 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     text = _read(path)
     tree, values = _parse(path, text)
-    for override in overrides:
-        _apply(values, override)
+    changed = copy.deepcopy(values)
+    keys = [_apply(changed, override) for override in overrides]
     try:
-        return Recipe.model_validate(values)
+        return Recipe.model_validate(changed)
     except ValidationError as error:
-        raise _explain(error, path, tree) from error
+        raise _explain(error, path, tree, _Changes(keys, _problems(values))) from error
+
+
+def check_paths(recipe: Recipe, folder: Path) -> int:
+    """Check that everything that a recipe names is there: sources, tokenizer, chat template, base, own behaviour file.
+
+    Args:
+        recipe: the recipe.
+        folder: the recipe's folder, to which its paths are relative.
+
+    Returns:
+        the number of source files.
+
+    Raises:
+        UserError: something is not there; its path is named.
+    """
+    from pediatricsgpt.corpus.sources import source_files
+    from pediatricsgpt.models.load import local_or_hub
+
+    files = sum(len(source_files(source, folder)) for source in recipe.corpus.sources)
+    model = recipe.model
+    if model.init and model.tokenizer and not (folder / model.tokenizer / "tokenizer.json").is_file():
+        raise UserError("no tokenizer.json in this folder (model.tokenizer)", folder / model.tokenizer)
+    named = {
+        "model.chat_template": model.chat_template,
+        "corpus.build.behaviour.file": recipe.corpus.build.behaviour.file,
+    }
+    for setting, file in named.items():
+        if file is not None and not (folder / file).is_file():
+            raise UserError(f"no such file ({setting})", folder / file)
+    if model.base is not None:
+        local_or_hub(model.base, folder)
+    return files
 
 
 def documentation(model: type[BaseModel] = Recipe, indent: int = 0) -> Iterator[str]:
@@ -96,10 +132,14 @@ def _yaml_value(value: Any) -> str:
 
 
 def _read(path: Path) -> str:
+    if path.is_dir():
+        raise UserError("this is a folder; name a recipe (a YAML file), as `pedgpt recipe list` shows them", path)
     if not path.is_file():
         raise UserError("no such recipe", path)
     try:
         return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"this recipe cannot be read ({error.strerror})", path) from error
     except UnicodeDecodeError as error:
         raise UserError("a recipe must be UTF-8 text", path) from error
 
@@ -114,36 +154,120 @@ def _parse(path: Path, text: str) -> tuple[yaml.Node | None, dict[str, Any]]:
         raise UserError(f"not YAML: {getattr(error, 'problem', error)}", where) from error
     if not isinstance(values, dict):
         raise UserError("a recipe is a mapping with name, corpus, model, …; this file has none", path)
+    _refuse_repeated_keys(tree, path)
     return tree, values
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
+def _refuse_repeated_keys(tree: yaml.Node | None, path: Path) -> None:
+    """YAML itself silently takes the last one."""
+    waiting, seen = [tree], set[int]()
+    while waiting:
+        node = waiting.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif isinstance(node, yaml.MappingNode):
+            lines: dict[str, int] = {}
+            for key, value in node.value:
+                line = key.start_mark.line + 1
+                if str(key.value) in lines and key.value != "<<":
+                    both = f"on line {lines[key.value]} and on line {line}"
+                    raise UserError(f"'{key.value}' stands twice, {both}; keep one", f"{path}:{line}")
+                lines[str(key.value)] = line
+                waiting.append(value)
+
+
+def _apply(values: dict[str, Any], override: str) -> str:
+    """Make one change; gives its key."""
     name, separator, raw = override.partition("=")
     if not separator or not name:
         raise UserError(f"--set takes key=value with a dotted key, for example sft.max_length=512, not '{override}'")
-    *parents, last = name.strip().split(".")
-    target = values
-    for parent in parents:
-        below = target.setdefault(parent, {})
-        if not isinstance(below, dict):
-            raise UserError(f"--set {name}: '{parent}' is no block of settings")
-        target = below
+    name = name.strip()
+    parts = name.split(".")
+    last = parts[-1]
+    target: Any = values
+    for parent, below in itertools.pairwise(parts):
+        found = _item(target, parent, name)
+        if found is None:
+            found = target[int(parent) if isinstance(target, list) else parent] = {}
+        if not (isinstance(found, dict) or (isinstance(found, list) and below.isdigit())):
+            kind = "a list; name an entry by its number, from 0" if isinstance(found, list) else "no block of settings"
+            raise UserError(f"--set {name}: '{parent}' is {kind}")
+        target = found
     try:
-        target[last] = yaml.safe_load(raw)
+        value = yaml.safe_load(raw)
     except yaml.YAMLError as error:
         raise UserError(f"--set {name}: '{raw}' is not a YAML value") from error
+    _item(target, last, name)
+    target[int(last) if isinstance(target, list) else last] = value
+    return name
 
 
-def _explain(error: ValidationError, path: Path, tree: yaml.Node | None) -> UserError:
+def _item(target: Any, part: str, name: str) -> Any:
+    """What stands at a key of a block (None: nothing yet) or at a number of a list."""
+    if isinstance(target, dict):
+        return target.get(part)
+    if int(part) >= len(target):
+        raise UserError(f"--set {name}: there is no entry {part}; the list has {len(target)}, counted from 0")
+    return target[int(part)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """What `--set` did: its keys, and what was wrong without it."""
+
+    keys: list[str]
+    problems_before: set[tuple[Path_, str]]
+
+    def place_of(self, problem: Any, location: Path_) -> str | None:
+        """The `--set` that caused a problem; None for one of the file."""
+        if (tuple(problem["loc"]), problem["msg"]) in self.problems_before:
+            return None
+        field = [str(part) for part in location]
+        for key in reversed(self.keys):
+            parts = key.split(".")
+            shared = min(len(parts), len(field))
+            if parts[:shared] == field[:shared]:
+                return f"--set {key}"
+        return None
+
+
+def _problems(values: dict[str, Any]) -> set[tuple[Path_, str]]:
+    try:
+        Recipe.model_validate(values)
+    except ValidationError as error:
+        return {(tuple(problem["loc"]), problem["msg"]) for problem in error.errors(include_url=False)}
+    return set()
+
+
+def _explain(error: ValidationError, path: Path, tree: yaml.Node | None, changes: _Changes) -> UserError:
     """The first problem of a recipe in one line, and how many more there are."""
     # A misspelt key also makes the right one missing: what is unknown explains more than what is absent.
     problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
     first = problems[0]
-    location = tuple(part for part in first["loc"] if not (isinstance(part, str) and part.startswith("function-")))
+    location = _location(first["loc"])
     line = _line_of(tree, location)
     field = ".".join(str(part) for part in location)
-    more = f" (and {len(problems) - 1} more problem{'s' if len(problems) > 2 else ''})" if len(problems) > 1 else ""
-    return UserError(_message(first, location, field) + more, f"{path}:{line}" if line else path)
+    others = len({_location(problem["loc"]) for problem in problems}) - 1
+    more = f" (and {others} more problem{'s' if others > 1 else ''})" if others else ""
+    where = changes.place_of(first, location) or (f"{path}:{line}" if line else path)
+    return UserError(_message(first, location, field) + more, where)
+
+
+def _location(loc: Path_) -> Path_:
+    """The place of a problem in the recipe's own words: without the names of functions and of a union's types."""
+    kept = tuple(part for part in loc if not (isinstance(part, str) and part.startswith("function-")))
+    for end in range(1, len(kept)):
+        field = _field_at(kept[:end])
+        if field is not None and _settings_class(field.annotation) is None and _is_union(field.annotation):
+            return kept[:end] + tuple(part for part in kept[end:] if isinstance(part, int))
+    return kept
+
+
+def _is_union(annotation: Any) -> bool:
+    return get_origin(annotation) in (typing.Union, types.UnionType)
 
 
 def _message(problem: Any, location: Path_, field: str) -> str:
@@ -155,6 +279,11 @@ def _message(problem: Any, location: Path_, field: str) -> str:
     if problem["type"] == "missing":
         meaning = _description_at(location)
         return f"'{field}' is required" + (f" ({meaning})" if meaning else "")
+    if problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        found = _field_at(location)
+        hint = "; leave it out to take the defaults" if found is not None and not found.is_required() else ""
+        shown = yaml.safe_dump(problem["input"], allow_unicode=True, default_flow_style=True).split("\n")[0]
+        return f"{field} must be a block of settings, not {shown}{hint}"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{field or 'recipe'}: {message}" + _got(problem)
 
@@ -207,6 +336,10 @@ def _keys_at(location: Path_) -> list[str]:
 
 
 def _description_at(location: Path_) -> str | None:
-    found = _class_at(location[:-1])
-    field = found.model_fields.get(str(location[-1])) if found else None
+    field = _field_at(location)
     return field.description if field else None
+
+
+def _field_at(location: Path_) -> FieldInfo | None:
+    found = _class_at(location[:-1])
+    return found.model_fields.get(str(location[-1])) if found else None

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 TASKS = ("medkqa", "evidiag", "trerecom", "general", "safety", "self")
 PEDIATRIC_TASKS = ("medkqa", "evidiag", "trerecom")
 FAMILIES = ("specialised", "conversation", "distilled", "general", "behaviour")
-SPLITS = ("train", "held_out")
 SOURCE_KINDS = (
     "textbook",
     "guideline",

@@ -8,6 +8,7 @@ result does not spread.
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import time
 import warnings
@@ -24,7 +25,7 @@ from pediatricsgpt.manifest import FileHashes, Manifest
 from pediatricsgpt.recipe import Recipe, as_yaml
 
 # What a node writes for people and no later node consumes: it does not enter the content hash.
-UNCONSUMED = ("training.jsonl", "README.md")
+UNCONSUMED = ("training.jsonl", "README.md", "base.json")
 
 
 @dataclass(slots=True)
@@ -129,7 +130,6 @@ class Run:
             yield state
 
     def _state(self, node: Node) -> State:
-        manifest.recover(self.path(node.name))
         fingerprint = self._fingerprint(node)
         found = manifest.read_manifest(self.path(node.name))
         if found is not None and found.fingerprint == fingerprint and node.name not in self._forced:
@@ -152,9 +152,12 @@ class Run:
 
     def _fingerprint(self, node: Node) -> str:
         hashes = sorted(self._input_hashes(node).items())
-        # Files by content, not by absolute path: a moved project is not a changed one.
-        named = [[name if name in node.inputs else Path(name).name, value] for name, value in hashes]
+        # Files by content and by their place beside the recipe: a moved project is not a changed one.
+        named = [[name if name in node.inputs else self._relative(name), value] for name, value in hashes]
         return manifest.digest([node.name, named, node.settings, manifest.code_version(node.modules)])
+
+    def _relative(self, file: str) -> str:
+        return Path(os.path.relpath(file, self.recipe_folder)).as_posix()
 
     def execute(self, nodes: Sequence[Node]) -> list[str]:
         """Do what is not done, in order; what is done is skipped.
@@ -164,6 +167,8 @@ class Run:
         """
         worked = []
         skipped: list[str] = []
+        for node in nodes:
+            manifest.recover(self.path(node.name))
         for index, node in enumerate(nodes, 1):
             state = self._state(node)
             if state.status == "done":
@@ -224,6 +229,7 @@ def _threads() -> int:
 
 def prepare_torch(recipe: Recipe) -> None:
     """Fix what results depend on: the number of threads and every random generator."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # what a hospital trains on is nobody else's business
     import torch
     import transformers
 

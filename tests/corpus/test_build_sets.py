@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from pediatricsgpt.corpus.build import behaviour, distill, reconstruct, role_play
-from pediatricsgpt.corpus.build.expert_set import expert_set
+from pediatricsgpt.corpus.build.expert_set import TaskCount, expert_set
 from pediatricsgpt.corpus.build.held_out import held_out_set
 from pediatricsgpt.corpus.build.hybrid import cpt_set
 from pediatricsgpt.corpus.build.preferences import general_pairs, medical_pairs, prompts_for_low_answers
@@ -23,7 +23,8 @@ from pediatricsgpt.corpus.settings import (
     RolePlaySettings,
     SourceSettings,
 )
-from pediatricsgpt.records import PEDIATRIC_TASKS, write_rows
+from pediatricsgpt.errors import UserError
+from pediatricsgpt.records import PEDIATRIC_TASKS, TASKS, write_rows
 
 
 @pytest.fixture
@@ -40,14 +41,10 @@ def test_phase_2_has_everything_but_the_pediatric_tasks(rows) -> None:
 
 
 def test_phase_4_is_balanced_by_repeating_and_sampling(rows) -> None:
-    built = expert_set(rows, ExpertSetSettings(per_task=20, max_repeats=4, general_replay=0.1), seed=17)
+    built = expert_set(rows, ExpertSetSettings(per_task=20, max_repeats=7, general_replay=0.1), seed=17)
     tasks = Counter(row["task"] for row in built.rows)
-    assert tasks == {"medkqa": 20, "evidiag": 12, "trerecom": 20, "general": 6}
-    assert (built.counts["evidiag"].available, built.counts["evidiag"].rows, built.counts["evidiag"].repeats) == (
-        3,
-        12,
-        4,
-    )
+    assert tasks == {"medkqa": 20, "evidiag": 20, "trerecom": 20, "general": 7}
+    assert built.counts["evidiag"] == TaskCount(available=3, rows=20, repeats=7)
     repeats = Counter(row["id"] for row in built.rows if row["task"] == "trerecom")
     assert set(repeats.values()) == {1, 2}  # 12 rows, 20 places: eight of them twice
     assert built.counts["medkqa"].repeats == 1
@@ -62,10 +59,17 @@ def test_phase_4_depends_on_the_seed_and_not_on_the_order(rows) -> None:
     assert [row["task"] for row in built.rows] != sorted(row["task"] for row in built.rows)
 
 
-def test_a_task_without_rows_stays_empty(make) -> None:
-    built = expert_set([make.row("medkqa", 1)], ExpertSetSettings(per_task=2), seed=17)
-    assert Counter(row["task"] for row in built.rows) == {"medkqa": 2}
-    assert built.counts["evidiag"].rows == 0
+def test_the_tasks_stay_equal_where_the_smallest_is_too_small(rows) -> None:
+    built = expert_set(rows, ExpertSetSettings(per_task=20, max_repeats=4, general_replay=0.0), seed=17)
+    assert Counter(row["task"] for row in built.rows) == {"medkqa": 12, "evidiag": 12, "trerecom": 12}
+    assert built.counts["evidiag"] == TaskCount(available=3, rows=12, repeats=4)
+    assert built.counts["medkqa"] == TaskCount(available=50, rows=12, repeats=1)
+
+
+def test_a_task_without_rows_is_named(make) -> None:
+    rows = [make.row("medkqa", 1), make.row("evidiag", 1, split="held_out"), make.row("trerecom", 1)]
+    with pytest.raises(UserError, match="none of evidiag"):
+        expert_set(rows, ExpertSetSettings(per_task=2), seed=17)
 
 
 def test_replay_is_a_share_of_the_whole(make) -> None:
@@ -75,9 +79,10 @@ def test_replay_is_a_share_of_the_whole(make) -> None:
     assert len(built.rows) == 150
 
 
-def test_held_out_rows_are_those_of_the_tasks_and_general_ones(rows) -> None:
+def test_every_held_out_row_is_in_the_held_out_set(rows) -> None:
     chosen = held_out_set(rows)
-    assert Counter(row["task"] for row in chosen) == {"medkqa": 4, "evidiag": 4, "trerecom": 4, "general": 4}
+    assert Counter(row["task"] for row in chosen) == dict.fromkeys(TASKS, 4)
+    assert list(dict.fromkeys(row["task"] for row in chosen)) == list(TASKS)
     assert {row["split"] for row in chosen} == {"held_out"}
 
 

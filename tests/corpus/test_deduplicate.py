@@ -54,6 +54,30 @@ def test_documents_with_an_identical_paragraph_are_one_group(make) -> None:
     assert groups(kept) == ["document:指南一", "document:指南一", "document:指南三"]
 
 
+def test_a_long_answer_is_on_one_side_whatever_was_asked_and_wherever_it_stands(make) -> None:
+    records = [
+        make.dialogue("孩子咳嗽好几天了怎么办？", PARAGRAPH, group="dialogue:b"),
+        make.dialogue("这个病多大的孩子容易得呢？", f" {PARAGRAPH} ", group="dialogue:a"),
+        make.section(f"甲的话。\n{PARAGRAPH}", "指南"),
+        make.preference("写一段话介绍腺病毒肺炎", "好。", PARAGRAPH, group="dialogue:c"),
+        make.dialogue("另外的一个问题是什么？", PARAGRAPH[:30], group="dialogue:d"),
+    ]
+    kept, _ = deduplicate(records)
+    assert groups(kept) == ["dialogue:a"] * 4 + ["dialogue:d"]
+
+
+def test_an_equal_system_prompt_joins_nothing(make) -> None:
+    system = {"role": "system", "content": PARAGRAPH}
+    records = [
+        make.messages(
+            [system, {"role": "user", "content": f"{n}号问题"}, {"role": "assistant", "content": f"{n}号回答"}],
+            group=f"dialogue:{n}",
+        )
+        for n in (1, 2)
+    ]
+    assert groups(deduplicate(records)[0]) == ["dialogue:1", "dialogue:2"]
+
+
 def test_a_dialogue_that_contains_anothers_exchange_joins_it(make) -> None:
     single = make.dialogue(*PAIR, group="dialogue:b")
     longer = make.dialogue("医生您好，想问个事情", "您请说。", *PAIR, group="dialogue:a")

@@ -106,6 +106,30 @@ def test_templates_of_published_models_learn_answers_and_ends(unmarked: Any, tem
     assert unmarked.decode(answer).endswith("几天了？<|im_end|>" if template == QWEN_3 else "几天了？\n<|im_end|>")
 
 
+def test_markers_that_stop_before_the_end_token_still_teach_it(loaded: Loaded) -> None:
+    template = loaded.tokenizer.chat_template
+    spoken, end = "message['content'] + '<|im_end|>' }}", "{%- endgeneration %}"
+    short = template.replace(spoken, "message['content'] }}").replace(end, end + "\n{{- '<|im_end|>' }}")
+    assert short != template
+    loaded.tokenizer.chat_template = short
+    try:
+        dialogue = _dialogue("发烧", "几天了？", "三天", "请就诊。")
+        assert _learnt(loaded.tokenizer, dialogue) == "几天了？<|im_end|>请就诊。<|im_end|>"
+    finally:
+        loaded.tokenizer.chat_template = template
+
+
+def test_a_thinking_template_is_asked_as_it_was_trained(unmarked: Any) -> None:
+    begin = "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}"
+    empty = "{%- if enable_thinking is false %}{{- '<think>\\n\\n</think>\\n\\n' }}{%- endif %}"
+    assert begin in QWEN_3
+    unmarked.chat_template = QWEN_3.replace(begin, begin + empty)
+    dialogue = _dialogue("发烧", "请就诊。")
+    prompt, answer = encode_answer(unmarked, dialogue[:1], dialogue[1])
+    assert unmarked.decode(prompt).endswith("</think>\n\n")
+    assert unmarked.decode(answer) == "请就诊。<|im_end|>"
+
+
 def test_a_template_that_changes_what_was_said_is_refused(unmarked: Any) -> None:
     unmarked.chat_template = "{% for m in messages %}{{ m.content | upper }}<|im_end|>{% endfor %}"
     with pytest.raises(UserError, match="changes what the assistant said"):

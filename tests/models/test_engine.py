@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -58,18 +57,47 @@ def test_an_interrupted_run_asks_only_what_is_missing(loaded: Loaded, tmp_path: 
     whole, torn = tmp_path / "whole.jsonl", tmp_path / "torn.jsonl"
     answers = answer_all(Engine(loaded, SAMPLING, batch_size=2), PROMPTS, whole)
     lines = whole.read_bytes().splitlines(keepends=True)
-    torn.write_bytes(b"".join(lines[:2]) + lines[2][: len(lines[2]) // 2])
+    torn.write_bytes(b"".join(lines[:3]) + lines[3][: len(lines[3]) // 2])
     told: list[int] = []
     assert answer_all(Engine(loaded, SAMPLING, batch_size=2), PROMPTS, torn, told.append) == answers
     assert told == [2, 2, 1]
     assert sorted(torn.read_bytes().splitlines()) == sorted(whole.read_bytes().splitlines())
 
 
-def test_answers_to_other_prompts_are_not_taken(loaded: Loaded, tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", ["prompts", "sampling", "model"])
+def test_answers_of_another_model_or_to_other_prompts_are_not_taken(
+    loaded: Loaded, model_folder: Path, tmp_path: Path, change: str
+) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_text(json.dumps({"index": 0, "id": "another", "answer": "x"}) + "\n", encoding="utf-8")
-    answers = answer_all(Engine(loaded, SAMPLING), PROMPTS[:1], path)
-    assert answers == [_slow_greedy(loaded, list(PROMPTS[0].messages), 6)]
+    prompts = [Prompt(prompt.id, [Message(role="user", content="疫苗")]) for prompt in PROMPTS]
+    before = {
+        "prompts": (Engine(loaded, SAMPLING), prompts),
+        "sampling": (Engine(loaded, Sampling(max_new_tokens=2)), PROMPTS),
+        "model": (Engine(Loaded(loaded.model, loaded.tokenizer, str(tmp_path)), SAMPLING), PROMPTS),
+    }
+    answer_all(*before[change], path)
+    told: list[int] = []
+    answers = answer_all(Engine(loaded, SAMPLING), PROMPTS, path, told.append)
+    assert told == [0, 5]
+    assert answers == [_slow_greedy(loaded, list(prompt.messages), 6) for prompt in PROMPTS]
+
+
+def test_a_failure_while_streaming_reaches_the_caller(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(loaded, SAMPLING)
+    monkeypatch.setattr(engine, "_end_tokens", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        list(engine.stream(PROMPTS[0].messages))
+
+
+def test_the_penalty_is_on_the_answer_alone(loaded: Loaded) -> None:
+    """With the prompt counted, its turn ends would make the end of the answer unlikely, by how much it was padded."""
+    engine = Engine(loaded, Sampling(max_new_tokens=6, repetition_penalty=1.5), batch_size=5)
+    together = dict(pair for batch in engine.answers([prompt.messages for prompt in PROMPTS]) for pair in batch)
+    single = Engine(loaded, Sampling(max_new_tokens=6, repetition_penalty=1.5), batch_size=1)
+    apart = dict(pair for batch in single.answers([prompt.messages for prompt in PROMPTS]) for pair in batch)
+    assert together == apart
+    assert engine.fits(PROMPTS[0].messages)
+    assert not engine.fits([Message(role="user", content="发烧" * 200)])
 
 
 def test_a_stream_says_what_the_batch_says(loaded: Loaded, tmp_path: Path) -> None:

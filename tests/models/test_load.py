@@ -76,3 +76,34 @@ def test_init_needs_a_tokenizer_that_is_there(tiny_model: ModelSettings, tmp_pat
     missing = tiny_model.model_copy(update={"tokenizer": tmp_path})
     with pytest.raises(UserError, match=r"no tokenizer\.json"):
         make_base(missing, tmp_path, Path(), seed=1)
+
+
+def test_changed_weights_of_a_local_base_change_what_the_base_is(model_folder: Path, tmp_path: Path) -> None:
+    from pediatricsgpt.manifest import hash_folder
+
+    base, first, second, moved = (tmp_path / name for name in ("base", "first", "second", "moved"))
+    shutil.copytree(model_folder, base)
+    for folder in (first, second, moved):
+        folder.mkdir()
+    make_base(ModelSettings(base=str(base)), first, Path(), seed=1)
+    shutil.copytree(base, tmp_path / "elsewhere")
+    make_base(ModelSettings(base=str(tmp_path / "elsewhere")), moved, Path(), seed=1)
+    weights = bytearray((base / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (base / "model.safetensors").write_bytes(bytes(weights))
+    make_base(ModelSettings(base=str(base)), second, Path(), seed=1)
+    contents = [hash_folder(folder, ignore=("base.json",)) for folder in (first, moved, second)]
+    assert contents[0] == contents[1] != contents[2]
+
+
+def test_the_base_of_another_run_is_followed_and_an_adapter_refused(model_folder: Path, tmp_path: Path) -> None:
+    reference, again = tmp_path / "reference", tmp_path / "again"
+    reference.mkdir()
+    again.mkdir()
+    make_base(ModelSettings(base=str(model_folder)), reference, Path(), seed=1)
+    make_base(ModelSettings(base=str(reference)), again, Path(), seed=1)
+    assert load(again).tokenizer.chat_template
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter/adapter_config.json").write_text("{}")
+    with pytest.raises(UserError, match="must be a whole model"):
+        make_base(ModelSettings(base=str(tmp_path / "adapter")), again, Path(), seed=1)

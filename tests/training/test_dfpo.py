@@ -30,14 +30,15 @@ PAIRS = [
 ]
 
 
-def _trainer(model_folder: Path, tmp_path: Path, mu: float, batch: int) -> DfpoTrainer:
+def _trainer(model_folder: Path, tmp_path: Path, mu: float, batch: int, **trainer: Any) -> DfpoTrainer:
     loaded = load(model_folder, dtype="float32", trainable=True)
     reference = load(model_folder, dtype="float32").model
     with torch.no_grad():  # at the start policy and reference are equal, which would hide their order
         for weight in reference.parameters():
             weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)) * 0.05)
     path = write(tmp_path, "preference", PAIRS)
-    settings = DfpoSettings(max_length=128, trainer={"per_device_train_batch_size": batch})
+    own = {"per_device_train_batch_size": batch, "num_train_epochs": 1, "max_grad_norm": 0.0, "save_strategy": "no"}
+    settings = DfpoSettings(max_length=128, trainer={**own, "lr_scheduler_type": "constant", **trainer})
     job = Job("dfpo", model_folder, path, tmp_path, 1, Console(quiet=True))
     return DfpoTrainer(
         model=loaded.model,
@@ -91,12 +92,21 @@ def test_without_mu_it_is_trls_dpo(model_folder: Path, tmp_path: Path) -> None:
     assert float(ours.compute_loss(ours.model, batch).detach()) == pytest.approx(float(theirs.detach()), rel=1e-5)
 
 
-def test_accumulated_is_full_batch(model_folder: Path, tmp_path: Path) -> None:
-    trainer = _trainer(model_folder, tmp_path, 1.0, batch=4)
-    rows = list(trainer.train_dataset)
-    full = float(trainer.compute_loss(trainer.model, trainer.data_collator(rows)).detach())
-    parts = [float(trainer.compute_loss(trainer.model, trainer.data_collator([row])).detach()) for row in rows]
-    assert sum(parts) / len(parts) == pytest.approx(full, rel=1e-5)
+def _trained(model_folder: Path, tmp_path: Path, pairs: int, batch: int, accumulate: int) -> dict[str, torch.Tensor]:
+    """Weights after one optimiser step of plain gradient descent over all pairs."""
+    trainer = _trainer(model_folder, tmp_path, 1.0, batch, gradient_accumulation_steps=accumulate)
+    trainer.train_dataset = trainer.train_dataset.select(range(pairs))
+    trainer.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=1.0)
+    trainer.train()
+    return {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
+
+
+@pytest.mark.parametrize(("pairs", "batch", "accumulate"), [(4, 2, 2), (3, 2, 2), (4, 1, 4)])
+def test_accumulated_is_full_batch(model_folder: Path, tmp_path: Path, pairs: int, batch: int, accumulate: int) -> None:
+    full = _trained(model_folder, tmp_path, pairs, pairs, 1)
+    parts = _trained(model_folder, tmp_path, pairs, batch, accumulate)
+    for name, weight in full.items():
+        torch.testing.assert_close(parts[name], weight, rtol=1e-4, atol=1e-6)
 
 
 def test_padding_does_not_count(model_folder: Path, tmp_path: Path) -> None:

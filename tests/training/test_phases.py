@@ -133,14 +133,23 @@ def test_experts_train_only_experts(model_folder: Path, tmp_path: Path) -> None:
     assert all(torch.equal(inner[name], kept[name]) for name in kept)
 
 
-def test_a_torn_checkpoint_is_not_taken(tmp_path: Path) -> None:
-    for step, whole in ((2, True), (10, True), (12, False)):
-        folder = tmp_path / f"checkpoint-{step}"
-        folder.mkdir()
-        if whole:
-            (folder / "trainer_state.json").write_text("{}")
-    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
-    assert not (tmp_path / "checkpoint-12").exists()
-    shutil.rmtree(tmp_path / "checkpoint-10")
-    shutil.rmtree(tmp_path / "checkpoint-2")
+def _checkpoint(folder: Path, step: int) -> Path:
+    checkpoint = folder / f"checkpoint-{step}"
+    checkpoint.mkdir()
+    for name in ("model.safetensors", "optimizer.pt", "scheduler.pt"):
+        (checkpoint / name).write_bytes(b"x")
+    (checkpoint / "trainer_state.json").write_text("{}")
+    return checkpoint
+
+
+@pytest.mark.parametrize("lost", ["trainer_state.json", "model.safetensors", "optimizer.pt", "state torn"])
+def test_a_torn_checkpoint_is_not_taken(tmp_path: Path, lost: str) -> None:
+    older, newer = _checkpoint(tmp_path, 9), _checkpoint(tmp_path, 10)
+    if lost == "state torn":
+        (newer / "trainer_state.json").write_text('{"global_')
+    else:
+        (newer / lost).unlink()
+    assert last_checkpoint(tmp_path) == older
+    assert not newer.exists()
+    shutil.rmtree(older)
     assert last_checkpoint(tmp_path) is None

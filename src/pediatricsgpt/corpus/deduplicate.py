@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pediatricsgpt import text as chinese
 from pediatricsgpt.records import Message, Record, Reject, Step
 
-STEP = Step("deduplicate", 1)
+STEP = Step("deduplicate", 2)
 MIN_QUESTION_KEY = 8
-MIN_PARAGRAPH_KEY = 40
+MIN_PASSAGE_KEY = 40
 MIN_PAIR_KEY = 20
 
 # Thanks and goodbyes occur in unrelated dialogues; pairs of them join nothing.
@@ -30,8 +30,9 @@ _COURTESY = re.compile(
 def deduplicate(records: Sequence[Record]) -> tuple[list[Record], list[Reject]]:
     """Drop exact duplicates, then give every group of related records one name.
 
-    Related are: exact duplicates; records with the same first question; documents with an identical paragraph; and
-    dialogues that share a question-answer pair. A joined group takes the smallest of its names.
+    Related are: exact duplicates; records with the same first question; dialogues that share a question-answer pair;
+    and records of any shape that share a long passage (a section, a paragraph of one, a turn of a dialogue, an answer
+    of a preference pair). A joined group takes the smallest of its names.
 
     Returns:
         Kept records and rejects, together as many as were read. A reject names the record that was kept.
@@ -99,14 +100,21 @@ def _join_related(records: Iterable[Record], groups: _Groups) -> None:
 
 def _marks(record: Record) -> Iterator[str]:
     """What a record may share with another one of its group."""
+    keys = map(chinese.key, _passages(record))
+    yield from (f"passage|{key}" for key in keys if len(key) >= MIN_PASSAGE_KEY)
     if record.shape == "text":
-        keys = (chinese.key(paragraph) for paragraph in record.text.split("\n"))
-        yield from (f"paragraph|{key}" for key in keys if len(key) >= MIN_PARAGRAPH_KEY)
         return
     question = chinese.key(next((turn["content"] for turn in record.messages if turn["role"] == "user"), ""))
     if len(question) >= MIN_QUESTION_KEY:
         yield f"question|{question}"
     yield from _pairs(record.messages)
+
+
+def _passages(record: Record) -> list[str]:
+    """Everything that could be an answer in one record and stand in another: all but the system prompts."""
+    turns = (*record.messages, *record.chosen, *record.rejected)
+    said = [turn["content"] for turn in turns if turn["role"] != "system"]
+    return [*said, record.text, *record.text.split("\n")]
 
 
 def _pairs(messages: Sequence[Message]) -> Iterator[str]:

@@ -61,7 +61,9 @@ def rejects(folder: Path, count: int) -> Iterator[str]:
     """How many items each step dropped for which reason, then the first few of each step."""
     corpus = corpus_folder(folder)
     for path in sorted(corpus.rglob("rejects.jsonl")):
-        if ".partial" in str(path):
+        # Only finished steps: another one may be at work, or was stopped in the middle.
+        unfinished = any(part.endswith(".partial") for part in path.relative_to(corpus).parts)
+        if unfinished or not (path.parent / "manifest.json").is_file():
             continue
         dropped = [row for _, row in read_json_lines(path)]
         if dropped:

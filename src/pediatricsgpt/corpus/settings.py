@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pediatricsgpt.settings import Settings
 
@@ -43,7 +43,7 @@ class CleanSettings(Settings):
 class SplitSettings(Settings):
     """The deterministic split by group (document, dialogue, patient)."""
 
-    held_out: float = Field(default=0.1, ge=0.0, le=0.5)
+    held_out: float = Field(default=0.1, gt=0.0, le=0.5)
     """Share of the groups that no training set sees"""
 
 
@@ -100,7 +100,7 @@ class ExpertSetSettings(Settings):
     per_task: int = Field(default=2000, ge=1)
     """Rows per task; a task with more is sampled, one with fewer is repeated"""
     max_repeats: int = Field(default=4, ge=1)
-    """How often one row may occur; a task too small even so stays smaller, and the statistics say it"""
+    """How often one row may occur; where the smallest task is too small even so, all three have fewer rows"""
     general_replay: float = Field(default=0.1, ge=0.0, le=0.5)
     """Share of general rows from phase 2 in the whole set, against forgetting"""
 
@@ -124,3 +124,12 @@ class CorpusSettings(Settings):
     clean: CleanSettings = CleanSettings()
     split: SplitSettings = SplitSettings()
     build: BuildSettings = BuildSettings()
+
+    @field_validator("sources")
+    @classmethod
+    def _distinct_names(cls, sources: list[SourceSettings]) -> list[SourceSettings]:
+        names = [source.name for source in sources]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two sources are named {', '.join(twice)}: every source needs a name of its own")
+        return sources

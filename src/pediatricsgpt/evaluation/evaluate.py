@@ -40,7 +40,7 @@ def evaluate(
     Returns:
         counts for the manifest.
     """
-    loaded = load(model, dtype="float32")
+    loaded = load(model)
     items = held_out_items(held_out, settings.benchmarks, settings.max_items)
     rows = choose_rows(read_rows(held_out, "instruction"), settings.max_loss_rows)
     loss = held_out_loss(loaded, rows, seed, advance=advance)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pediatricsgpt.manifest import digest
 from pediatricsgpt.models.engine import Engine
 from pediatricsgpt.records import Message
 
@@ -26,37 +27,43 @@ def answer_all(
     """The answers to all prompts, in their order.
 
     Args:
-        path: JSON lines `{"index", "id", "answer"}`, appended batch by batch; what it holds already is not asked again.
+        path: JSON lines: first what the answers depend on (model, sampling, prompts), then `{"index", "answer"}`,
+            appended batch by batch. What it holds already is not asked again; answers of another model, or to other
+            prompts, are thrown away.
         advance: told how many answers have just come in (also those found in `path`).
     """
-    known = _known(path, prompts)
+    signature = digest([engine.signature, [[prompt.id, list(prompt.messages)] for prompt in prompts]])
+    known = _known(path, signature)
     advance(len(known))
     with path.open("a", encoding="utf-8") as file:
+        if path.stat().st_size == 0:
+            file.write(json.dumps({"signature": signature}) + "\n")
         for batch in engine.answers([prompt.messages for prompt in prompts], done=known):
             for index, answer in batch:
                 known[index] = answer
-                file.write(json.dumps({"index": index, "id": prompts[index].id, "answer": answer}, ensure_ascii=False))
-                file.write("\n")
+                file.write(json.dumps({"index": index, "answer": answer}, ensure_ascii=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
             advance(len(batch))
     return [known[index] for index in range(len(prompts))]
 
 
-def _known(path: Path, prompts: Sequence[Prompt]) -> dict[int, str]:
-    """What an interrupted run wrote. A line that was torn by the kill is dropped, and so is what follows it."""
+def _known(path: Path, signature: str) -> dict[int, str]:
+    """What an interrupted run wrote. A line that was torn by the kill is cut off, and so is what follows it."""
     known: dict[int, str] = {}
     if not path.is_file():
         return known
+    lines = path.read_bytes().splitlines(keepends=True)
     whole = 0
-    for line in path.read_bytes().splitlines(keepends=True):
+    for number, line in enumerate(lines):
         try:
             row = json.loads(line)
         except ValueError:
             break
-        if not line.endswith(b"\n") or prompts[row["index"]].id != row["id"]:
+        if not line.endswith(b"\n") or (number == 0 and row.get("signature") != signature):
             break
-        known[row["index"]] = row["answer"]
+        if number > 0:
+            known[row["index"]] = row["answer"]
         whole += len(line)
     with path.open("r+b") as file:
         file.truncate(whole)

@@ -27,7 +27,14 @@ class Encoded:
 
 def encode_text(tokenizer: Any, text: str) -> Encoded:
     """Plain text for continued pre-training: every token and the end token carry loss (paper, equation of CPT)."""
-    ids = [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+    if tokenizer.eos_token_id is None:
+        raise UserError(
+            "this tokenizer has no end token, so texts cannot be told apart", tokenizer.name_or_path or None
+        )
+    # With its special tokens a tokenizer may put a beginning before the text (Llama, Gemma); an end is not doubled.
+    ids = list(tokenizer(text)["input_ids"])
+    if ids[-1:] != [tokenizer.eos_token_id]:
+        ids.append(tokenizer.eos_token_id)
     return Encoded(ids, list(ids))
 
 
@@ -42,22 +49,31 @@ def encode_dialogue(tokenizer: Any, messages: Sequence[Message]) -> Encoded:
     """
     template = chat_template(tokenizer)
     if _GENERATION_MARK.search(template):
-        rendered = tokenizer.apply_chat_template(
-            list(messages), tokenize=True, return_dict=True, return_assistant_tokens_mask=True
-        )
-        ids, mask = rendered["input_ids"], rendered["assistant_masks"]
+        rendered = _render(tokenizer, messages, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
+        ids, mask = list(rendered["input_ids"]), list(rendered["assistant_masks"])
     else:
         ids, mask = _mask_by_turns(tokenizer, messages)
+    end = end_of_turn(tokenizer)
+    for place in range(1, len(ids)):  # markers that stop before the end token would teach a model never to stop
+        if ids[place] == end and mask[place - 1] and ids[place - 1] != end:
+            mask[place] = 1
     return Encoded(list(ids), [token if loss else IGNORED for token, loss in zip(ids, mask, strict=True)])
 
 
 def encode_prompt(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     """Token ids of a dialogue up to and including the start of the assistant's next turn."""
     chat_template(tokenizer)
-    rendered = tokenizer.apply_chat_template(
-        list(messages), tokenize=True, return_dict=True, add_generation_prompt=True
-    )
+    rendered = _render(tokenizer, messages, tokenize=True, return_dict=True, add_generation_prompt=True)
     return list(rendered["input_ids"])
+
+
+def _render(tokenizer: Any, messages: Sequence[Message], **options: Any) -> Any:
+    """The dialogue in the tokenizer's chat template.
+
+    Templates with a thinking mode (Qwen3) are asked without it, so that a question looks the same in training, where
+    answers have no thoughts, and afterwards. Other templates do not know the word.
+    """
+    return tokenizer.apply_chat_template(list(messages), enable_thinking=False, **options)
 
 
 def encode_answer(tokenizer: Any, prompt: Sequence[Message], answer: Message) -> tuple[list[int], list[int]]:
@@ -80,7 +96,7 @@ def end_of_turn(tokenizer: Any) -> int:
     It need not be the tokenizer's end token: many base models end a text with another token than a turn.
     """
     exchange = [Message(role="user", content="1"), Message(role="assistant", content="2")]
-    rendered: str = tokenizer.apply_chat_template(exchange, tokenize=False)
+    rendered: str = _render(tokenizer, exchange, tokenize=False)
     ids = tokenizer(rendered[rendered.rindex("2") + 1 :], add_special_tokens=False)["input_ids"]
     special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
     return next((token for token in ids if token in special), tokenizer.eos_token_id)
@@ -106,13 +122,11 @@ def _mask_by_turns(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[in
     The dialogue is rendered a second time with a mark in the place of each answer; what stands around the marks is the
     template's own.
     """
-    whole: str = tokenizer.apply_chat_template(list(messages), tokenize=False)
+    whole: str = _render(tokenizer, messages, tokenize=False)
     places = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
     marks = {index: f"⟦answer {index}⟧" for index in places}
-    marked: str = tokenizer.apply_chat_template(
-        [Message(role=turn["role"], content=marks.get(index, turn["content"])) for index, turn in enumerate(messages)],
-        tokenize=False,
-    )
+    dummies = [Message(role=turn["role"], content=marks.get(i, turn["content"])) for i, turn in enumerate(messages)]
+    marked: str = _render(tokenizer, dummies, tokenize=False)
     answers = [messages[index]["content"] for index in places]
     around = re.split("|".join(map(re.escape, marks.values())), marked)
     if len(around) != len(answers) + 1 or _joined(around, answers) != whole:

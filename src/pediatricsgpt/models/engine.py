@@ -9,7 +9,7 @@ from typing import Any
 
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.models.encode import encode_prompt, end_of_turn
-from pediatricsgpt.models.load import Loaded
+from pediatricsgpt.models.load import Loaded, identity
 from pediatricsgpt.records import Message
 
 
@@ -30,7 +30,13 @@ class Engine:
         self._tokenizer = loaded.tokenizer
         self._sampling = sampling
         self._batch_size = batch_size
+        self._identity = identity(loaded)
         self._window = getattr(loaded.model.config, "max_position_embeddings", None)
+
+    @property
+    def signature(self) -> list[str | int]:
+        """What an answer depends on besides its prompt."""
+        return [self._identity, str(self._sampling), self._batch_size]
 
     def answers(
         self, prompts: Sequence[Sequence[Message]], done: Iterable[int] = ()
@@ -59,10 +65,26 @@ class Engine:
         self._check_length(ids, "the dialogue")
         streamer = TextIteratorStreamer(self._tokenizer, skip_prompt=True, skip_special_tokens=True)
         inputs = torch.tensor([ids], device=self._model.device)
-        thread = Thread(target=self._generate_ids, args=(inputs, torch.ones_like(inputs), streamer), daemon=True)
+        failed: list[Exception] = []
+
+        def work() -> None:
+            try:
+                self._generate_ids(inputs, torch.ones_like(inputs), streamer)
+            except Exception as error:  # noqa: BLE001 (raised again below, in the thread that waits for the text)
+                failed.append(error)
+                streamer.end()
+
+        thread = Thread(target=work, daemon=True)
         thread.start()
         yield from streamer
         thread.join()
+        if failed:
+            raise failed[0]
+
+    def fits(self, messages: Sequence[Message]) -> bool:
+        """Whether a dialogue and its answer fit the model's window."""
+        length = len(encode_prompt(self._tokenizer, messages)) + self._sampling.max_new_tokens
+        return self._window is None or length <= self._window
 
     def _check_length(self, ids: Sequence[int], what: str) -> None:
         if self._window is not None and len(ids) + self._sampling.max_new_tokens > self._window:
@@ -94,9 +116,25 @@ class Engine:
                 input_ids=ids,
                 attention_mask=mask,
                 max_new_tokens=sampling.max_new_tokens,
-                repetition_penalty=sampling.repetition_penalty,
+                logits_processor=self._penalty(ids.shape[1]),
                 pad_token_id=self._tokenizer.pad_token_id,
-                eos_token_id=sorted({self._tokenizer.eos_token_id, end_of_turn(self._tokenizer)}),
+                eos_token_id=self._end_tokens(),
                 streamer=streamer,
                 **chosen,
             )
+
+    def _penalty(self, prompt_length: int) -> Any:
+        """The penalty on what the answer has said already; the prompt, with its padding and its turn ends, is free."""
+        from transformers import LogitsProcessorList, RepetitionPenaltyLogitsProcessor
+
+        penalty = self._sampling.repetition_penalty
+        if penalty == 1.0:
+            return LogitsProcessorList()
+        return LogitsProcessorList([RepetitionPenaltyLogitsProcessor(penalty, prompt_ignore_length=prompt_length)])
+
+    def _end_tokens(self) -> list[int]:
+        """What ends an answer: the tokenizer's end, the template's end of turn, and what the model's authors list."""
+        listed = self._model.generation_config.eos_token_id
+        own = listed if isinstance(listed, list) else [listed]
+        found = {self._tokenizer.eos_token_id, end_of_turn(self._tokenizer), *own}
+        return sorted(token for token in found if token is not None)

@@ -9,19 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from pediatricsgpt.errors import UserError, require_extra
+from pediatricsgpt.manifest import digest, hash_folder
 from pediatricsgpt.models.settings import InitSettings, ModelSettings
 
 BASE_REFERENCE = "base.json"
+_IDENTITY = "identity.json"
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
 @dataclass(slots=True)
 class Loaded:
-    """A model with its tokenizer. `model` is a transformers or PEFT causal language model in evaluation mode."""
+    """A model with its tokenizer. `model` is a transformers or PEFT causal language model."""
 
     model: Any
     tokenizer: Any
     name: str
+    """Folder or hub id, as it was asked for"""
 
 
 def make_base(settings: ModelSettings, folder: Path, recipe_folder: Path, seed: int) -> dict[str, Any]:
@@ -34,19 +37,38 @@ def make_base(settings: ModelSettings, folder: Path, recipe_folder: Path, seed: 
         UserError: the tokenizer or the base is not where the recipe says.
     """
     if settings.init is None:
-        reference = {
-            "base": local_or_hub(str(settings.base), recipe_folder),
-            "revision": settings.revision,
-            "trust_remote_code": settings.trust_remote_code,
-            "chat_template": _template_text(settings, recipe_folder),
-        }
-        (folder / BASE_REFERENCE).write_text(json.dumps(reference, ensure_ascii=False, indent=1), encoding="utf-8")
-        return {}
+        return _refer(settings, folder, recipe_folder)
     tokenizer = _tokenizer_for_init(settings, recipe_folder)
     model = _new_model(settings.init, tokenizer, seed)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return {"parameters": sum(weight.numel() for weight in model.parameters()), "vocabulary": len(tokenizer)}
+
+
+def _refer(settings: ModelSettings, folder: Path, recipe_folder: Path) -> dict[str, Any]:
+    """Write where the base lies, and apart from that what it is: only the latter makes later work outdated."""
+    base = local_or_hub(str(settings.base), recipe_folder)
+    template = _template_text(settings, recipe_folder)
+    local = Path(base).is_dir()
+    revision = None if local else settings.revision or _hub_commit(base, settings)
+    reference = {
+        "base": base,
+        "revision": revision,
+        "trust_remote_code": settings.trust_remote_code,
+        "chat_template": template,
+    }
+    content = hash_folder(Path(base)) if local else f"{base}@{revision}"
+    identity = {"content": content, "chat_template": template}
+    for name, value in ((BASE_REFERENCE, reference), (_IDENTITY, identity)):
+        (folder / name).write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
+    return {}
+
+
+def _hub_commit(base: str, settings: ModelSettings) -> str | None:
+    """The commit that the hub's main branch stands at now, so that all phases load the same weights."""
+    config = _pretrained("AutoConfig", base, trust_remote_code=settings.trust_remote_code)
+    commit: str | None = getattr(config, "_commit_hash", None)
+    return commit
 
 
 def local_or_hub(name: str, recipe_folder: Path) -> str:
@@ -57,6 +79,10 @@ def local_or_hub(name: str, recipe_folder: Path) -> str:
     """
     path = (recipe_folder / name).expanduser()
     if path.is_dir():
+        if (path / BASE_REFERENCE).is_file():  # the base of another run, which only points to one
+            return str(json.loads((path / BASE_REFERENCE).read_text(encoding="utf-8"))["base"])
+        if (path / "adapter_config.json").is_file():
+            raise UserError("a base must be a whole model, and this is an adapter; take the model below it", path)
         _check_folder(path)
         return str(path.resolve())
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
@@ -117,12 +143,13 @@ def tokenizer_of(settings: ModelSettings, recipe_folder: Path) -> Any:
     return tokenizer
 
 
-def load(where: str | Path, *, dtype: str = "auto", trainable: bool = False) -> Loaded:
+def load(where: str | Path, *, dtype: str | None = None, trainable: bool = False) -> Loaded:
     """Load a model: a phase folder of a run, a local folder (also of a PEFT adapter) or a hub id.
 
     Args:
         where: folder or hub id.
-        dtype: `auto` takes the precision of the saved weights; else a torch name such as `float32`.
+        dtype: a torch name such as `float32`; None loads for inference: onto the GPU in bfloat16 where there is one,
+            else in float32 on the CPU.
         trainable: keep an adapter's weights trainable and the model in training mode.
 
     Raises:
@@ -143,7 +170,7 @@ def _reference_arguments(reference: dict[str, Any]) -> dict[str, Any]:
     return {"revision": reference["revision"] or "main", "trust_remote_code": reference["trust_remote_code"]}
 
 
-def _load_reference(folder: Path, dtype: str, trainable: bool) -> Loaded:
+def _load_reference(folder: Path, dtype: str | None, trainable: bool) -> Loaded:
     reference = json.loads((folder / BASE_REFERENCE).read_text(encoding="utf-8"))
     loaded = _load_weights(
         reference["base"], dtype, trainable, name=str(folder), arguments=_reference_arguments(reference)
@@ -152,7 +179,7 @@ def _load_reference(folder: Path, dtype: str, trainable: bool) -> Loaded:
     return loaded
 
 
-def _load_adapter(folder: Path, dtype: str, trainable: bool) -> Loaded:
+def _load_adapter(folder: Path, dtype: str | None, trainable: bool) -> Loaded:
     try:
         from peft import PeftModel
 
@@ -161,21 +188,43 @@ def _load_adapter(folder: Path, dtype: str, trainable: bool) -> Loaded:
         raise require_extra("train", error) from error
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     base = Path(config.get("base_model_name_or_path") or "")
-    # A run that was moved or copied: its phases still lie side by side.
+    # Within a run the phases lie side by side, also after it was moved or copied.
     sibling = folder.resolve().parent / base.name
-    loaded = load(sibling if not base.is_dir() and sibling.is_dir() else str(base), dtype=dtype)
+    own = (folder / "manifest.json").is_file() and sibling.is_dir()
+    loaded = load(sibling if own else str(base), dtype=dtype)
     model = PeftModel.from_pretrained(loaded.model, str(folder), is_trainable=trainable)
     return Loaded(model=model.train(trainable), tokenizer=loaded.tokenizer, name=str(folder))
 
 
 def _load_weights(
-    where: str, dtype: str, trainable: bool, name: str, arguments: dict[str, Any] | None = None
+    where: str, dtype: str | None, trainable: bool, name: str, arguments: dict[str, Any] | None = None
 ) -> Loaded:
-    model = _pretrained("AutoModelForCausalLM", where, dtype=dtype, **(arguments or {}))
+    device, inference_dtype = _inference_place()
+    model = _pretrained("AutoModelForCausalLM", where, dtype=dtype or inference_dtype, **(arguments or {}))
+    if dtype is None:
+        model = model.to(device)
     tokenizer = _pretrained("AutoTokenizer", where, **(arguments or {}))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return Loaded(model=model.train(trainable), tokenizer=tokenizer, name=name)
+
+
+def identity(loaded: Loaded) -> str:
+    """What tells a model from another one under the same name: the sizes and times of its files, or its hub commit."""
+    folder = Path(loaded.name)
+    if not folder.is_dir():
+        return f"{loaded.name}@{getattr(loaded.model.config, '_commit_hash', None)}"
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return digest([[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files])
+
+
+def _inference_place() -> tuple[str, str]:
+    """Device and precision for inference: bfloat16 on a GPU that has it, float32 elsewhere."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu", "float32"
+    return "cuda", "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
 
 
 def _pretrained(kind: str, where: str, **arguments: Any) -> Any:

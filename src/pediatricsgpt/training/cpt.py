@@ -21,4 +21,4 @@ def train(job: Job, settings: CptSettings) -> dict[str, Any]:
     """
     loaded = load(job.model, dtype="float32", trainable=True)
     prepared = text_set(job.data, loaded.tokenizer)
-    return supervised(job, settings, loaded, prepared, packing="bfd_split" if settings.packing else None)
+    return supervised(job, settings, loaded, prepared, packing="bfd_split")

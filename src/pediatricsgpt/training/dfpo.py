@@ -62,27 +62,37 @@ def answer_log_probabilities(model: Any, batch: dict[str, Tensor]) -> tuple[Tens
 class DfpoTrainer(DPOTrainer):
     """TRL's DPO trainer with the loss of the paper. `mu` = 0 is plain DPO."""
 
+    # The loss divides by the pairs of the whole optimiser step (`_get_num_items_in_batch`), so the trainer must not.
+    loss_is_scaled_for_ga = True
+
     def __init__(self, *args: Any, mu: float, **kwargs: Any) -> None:
         self.mu = mu
         super().__init__(*args, **kwargs)
-        self.model_accepts_loss_kwargs = False  # the loss is a mean over pairs: the trainer averages over micro-batches
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         """Our pairs are token ids already."""
         return dataset
 
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: Any) -> Any:
+        """Pairs in all micro-batches of one optimiser step: the last one may be smaller, and must not weigh more."""
+        del device
+        return sum(len(batch["input_ids"]) // 2 for batch in batch_samples)
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Mean over the pairs of a batch; the first half of the sequences is preferred, the second half low."""
-        del num_items_in_batch
+        """Mean over the pairs of a batch; the first half of the sequences is preferred, the second half low.
+
+        With `num_items_in_batch`, the pairs of the whole step: this micro-batch's part of their mean.
+        """
         policy, lengths = answer_log_probabilities(model, inputs)
         with torch.no_grad():
             reference, _ = answer_log_probabilities(self.ref_model, inputs)
         preferred, low = (policy - reference).chunk(2)
         preference = -functional.logsigmoid(self.beta * (preferred - low))
         likelihood = -policy.chunk(2)[0] / lengths.chunk(2)[0]
-        loss = (preference + self.mu * likelihood).mean()
+        pairs = len(preference) if num_items_in_batch is None else num_items_in_batch
+        loss = (preference + self.mu * likelihood).sum() / pairs
         self._record(preference, likelihood, policy, reference, lengths)
         return (loss, {}) if return_outputs else loss
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +101,7 @@ def run(trainer: Any, job: Job, loaded: Loaded, prepared: Prepared) -> dict[str,
     (job.folder / "training_args.bin").unlink(missing_ok=True)
     loaded.tokenizer.save_pretrained(str(job.folder))
     write_json_lines(job.folder / LOG, trainer.state.log_history)
-    shutil.rmtree(job.checkpoints, ignore_errors=True)
+    _remove(job.checkpoints)
     weights = list(trainer.model.parameters())
     total = sum(weight.numel() for weight in weights)
     trained = sum(weight.numel() for weight in weights if weight.requires_grad)
@@ -114,8 +115,29 @@ def run(trainer: Any, job: Job, loaded: Loaded, prepared: Prepared) -> dict[str,
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end: the trainer's state is the last file that goes into it."""
-    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
-    for broken in set(folder.glob("checkpoint-*")) - set(whole):
-        shutil.rmtree(broken)
-    return max(whole, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
+    """The newest checkpoint that was written to its end; what a kill left half-written is removed."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
+    whole = [path for path in found if _is_whole(path)]
+    for path in found:
+        if path not in whole:
+            _remove(path)
+    return whole[-1] if whole else None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """The trainer writes its state last, so a state that can be read stands for the rest; a removal takes any file."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    weights = any(checkpoint.glob("*.safetensors")) or any(checkpoint.glob("*.bin"))
+    return weights and all((checkpoint / name).is_file() for name in ("optimizer.pt", "scheduler.pt"))
+
+
+def _remove(folder: Path) -> None:
+    """Delete a folder under another name: killed half-way, what is left is taken for nothing that it is not."""
+    if folder.exists():
+        condemned = folder.with_name(f"removing-{folder.name}")
+        shutil.rmtree(condemned, ignore_errors=True)
+        folder.rename(condemned)
+        shutil.rmtree(condemned, ignore_errors=True)

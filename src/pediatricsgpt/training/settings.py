@@ -11,7 +11,7 @@ import difflib
 import json
 from functools import cache
 from importlib import resources
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -32,7 +32,32 @@ OWNED = {
     "resume_from_checkpoint": "a killed run resumes by itself",
     "report_to": "loss curves are in the run's report",
     "disable_tqdm": "progress is shown by pedgpt",
+    "remove_unused_columns": "the sets hold what is used and nothing else",
+    "save_only_model": "a killed run could not go on",
+    "eval_strategy": "every model is measured in the evaluation",
+    "do_eval": "every model is measured in the evaluation",
+    **dict.fromkeys(
+        (
+            "label_smoothing",
+            "f_divergence_type",
+            "f_alpha_divergence_coef",
+            "use_weighting",
+            "ld_alpha",
+            "discopop_tau",
+        ),
+        "the loss is the paper's and has no such term",
+    ),
+    **dict.fromkeys(
+        ("precompute_ref_log_probs", "precompute_ref_batch_size", "sync_ref_model", "ref_model_mixup_alpha"),
+        "the reference is the frozen SFT model",
+    ),
+    **dict.fromkeys(
+        ("assistant_only_loss", "completion_only_loss", "dataset_text_field", "chat_template_path", "eos_token"),
+        "rows come as tokens with their labels; set model.chat_template for another template",
+    ),
 }
+_AT_LEAST_ONE = ("per_device_train_batch_size", "gradient_accumulation_steps", "logging_steps", "save_steps")
+
 _TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "float": (float, int),
@@ -75,6 +100,17 @@ class PhaseSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _numbers_make_sense(self) -> Self:
+        for name in _AT_LEAST_ONE:
+            if name in self.trainer and not self.trainer[name] > 0:
+                raise ValueError(f"trainer.{name} must be above 0, not {self.trainer[name]}")
+        if not (self.trainer.get("max_steps", 1) > 0 and self.trainer.get("num_train_epochs", 1) > 0):
+            raise ValueError(
+                "trainer.max_steps and trainer.num_train_epochs must be above 0; leave out what is not meant"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _no_contradiction(self) -> Self:
         if self.trainer.get("bf16") and self.trainer.get("fp16"):
             raise ValueError("trainer.bf16 and trainer.fp16 are both true; keep one")
@@ -85,6 +121,15 @@ class PhaseSettings(Settings):
 
 def _check_type(name: str, value: Any, accepted: list[str]) -> None:
     if "any" in accepted or (value is None and "none" in accepted):
+        return
+    choices = [word.removeprefix("=") for word in accepted if word.startswith("=")]
+    if choices:
+        if value not in choices:
+            near = difflib.get_close_matches(str(value), choices, n=1)
+            raise ValueError(
+                f"trainer.{name} must be one of {', '.join(choices)}, not {value!r}"
+                + (f"; did you mean '{near[0]}'?" if near else "")
+            )
         return
     types = tuple(kind for word in accepted for kind in _TYPES.get(word, ()))
     if isinstance(value, bool) and bool not in types:
@@ -104,10 +149,7 @@ def _is_number(value: Any) -> bool:
 
 
 class CptSettings(PhaseSettings):
-    """Phase 1: continued pre-training with the hybrid instruction mechanism; loss on all tokens."""
-
-    packing: bool = True
-    """Several documents in one sequence, without attention across their boundaries"""
+    """Phase 1: continued pre-training with the hybrid instruction mechanism; loss on all tokens, texts packed."""
 
 
 class SftSettings(PhaseSettings):
@@ -139,7 +181,7 @@ class ExpertsSettings(PhaseSettings):
     """Scaling is lora_alpha / r"""
     num_experts: int = Field(default=3, ge=1)
     """Specific experts; the universal one comes on top"""
-    target_modules: str | list[str] = "ffn"
+    target_modules: Literal["ffn", "attention", "all-linear"] | list[str] = "ffn"
     """Adapted linear layers: ffn, attention, all-linear, or a list of module names"""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the experts' input"""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pediatricsgpt.corpus.build.rows import Row, rank, shuffled, trained
 from pediatricsgpt.corpus.settings import ExpertSetSettings
+from pediatricsgpt.errors import UserError
 from pediatricsgpt.records import PEDIATRIC_TASKS
 
 
@@ -28,16 +29,29 @@ class ExpertSet:
 
 
 def expert_set(rows: Sequence[Row], settings: ExpertSetSettings, seed: int) -> ExpertSet:
-    """`per_task` training rows of each pediatric task, and general rows up to their share of the whole.
+    """As many training rows of each pediatric task, and general rows up to their share of the whole.
 
-    A task with more rows is sampled; one with fewer is repeated, no row more than `max_repeats` times, and stays
-    smaller if that is not enough. Which rows, and their order, depends on their ids and the seed alone.
+    That is `per_task` rows, or fewer where the smallest task does not reach it with each of its rows `max_repeats`
+    times. A task with more rows is sampled, one with fewer is repeated. Which rows, and their order, depends on their
+    ids and the seed alone.
+
+    Raises:
+        UserError: a task has no row; it is named.
     """
+    at_hand = {
+        task: shuffled((row for row in rows if trained(row) and row["task"] == task), seed) for task in PEDIATRIC_TASKS
+    }
+    if empty := [task for task, found in at_hand.items() if not found]:
+        raise UserError(
+            f"phase 4 needs training rows of all three pediatric tasks, and there are none of {', '.join(empty)}",
+            "corpus.sources",
+        )
+    wanted = min(settings.per_task, *(len(found) * settings.max_repeats for found in at_hand.values()))
     drawn: list[tuple[int, Row]] = []
     counts: dict[str, TaskCount] = {}
-    for task in PEDIATRIC_TASKS:
-        at_hand = shuffled((row for row in rows if trained(row) and row["task"] == task), seed)
-        drawn += _repeated(at_hand, settings, counts, task)
+    for task, found in at_hand.items():
+        drawn += (repeated := _repeated(found, wanted))
+        counts[task] = TaskCount(len(found), wanted, repeated[-1][0] + 1)
     replay = shuffled((row for row in rows if trained(row) and row["task"] == "general"), seed)
     taken = replay[: round(len(drawn) * settings.general_replay / (1 - settings.general_replay))]
     counts["general"] = TaskCount(len(replay), len(taken), int(bool(taken)))
@@ -46,11 +60,6 @@ def expert_set(rows: Sequence[Row], settings: ExpertSetSettings, seed: int) -> E
     return ExpertSet([row for _, row in drawn], counts)
 
 
-def _repeated(
-    rows: list[Row], settings: ExpertSetSettings, counts: dict[str, TaskCount], task: str
-) -> list[tuple[int, Row]]:
+def _repeated(rows: list[Row], wanted: int) -> list[tuple[int, Row]]:
     """Rows with the number of their repetition: whole rounds, then the first rows of one more."""
-    wanted = min(settings.per_task, len(rows) * settings.max_repeats)
-    drawn = [divmod(index, len(rows)) for index in range(wanted)]
-    counts[task] = TaskCount(len(rows), wanted, drawn[-1][0] + 1 if drawn else 0)
-    return [(turn, rows[place]) for turn, place in drawn]
+    return [(index // len(rows), rows[index % len(rows)]) for index in range(wanted)]
