@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Generator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,13 +19,14 @@ SHARED = REPOSITORY.parent / "shared"
 
 NO_SHARED = "needs ../shared, which is absent"
 NO_GPU = "needs a GPU"
+NO_ROOT = "needs root"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--no-skips",
         action="store_true",
-        help="a skip is a failure, but for what truly cannot run here: no ../shared, no GPU",
+        help="a skip is a failure, but for what truly cannot run here: no ../shared, no GPU, no root",
     )
 
 
@@ -48,10 +51,24 @@ def has_gpu() -> bool:
     return Path("/proc/driver/nvidia").exists()
 
 
+@cache
+def can_mount() -> bool:
+    """Whether a file system can be mounted: by root, and not in a container that forbids it."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], capture_output=True, check=False)
+        if mounted.returncode == 0:
+            subprocess.run(["umount", folder], check=True)
+    return mounted.returncode == 0
+
+
 def excused(reason: str) -> bool:
     """Whether a test with this reason cannot run on this machine, whoever wrote it."""
-    return (reason.startswith("needs ../shared") and not SHARED.is_dir()) or (
-        reason.startswith(NO_GPU) and not has_gpu()
+    return (
+        (reason.startswith("needs ../shared") and not SHARED.is_dir())
+        or (reason.startswith(NO_GPU) and not has_gpu())
+        or (reason.startswith(NO_ROOT) and not can_mount())
     )
 
 

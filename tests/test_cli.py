@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
-import shutil
+import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
+
+from pediatricsgpt.evaluation.metrics import score as score_pairs
+from tests.conftest import NO_ROOT, can_mount
 
 REPOSITORY = Path(__file__).parents[1]
 TOKENIZER = REPOSITORY / "examples/tokenizer"
 GUIDELINE = next((REPOSITORY / "examples/guidelines").glob("*诺如*.json"))
+
+
+def content_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _pedgpt(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -172,10 +183,117 @@ def test_recipes_are_listed_shown_and_explained(tmp_path: Path) -> None:
     assert "# Weight of the likelihood" in _pedgpt(tmp_path, "recipe", "show").stdout
 
 
+def test_ctrl_c_says_that_the_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    recipe = _recipe(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-m", "pediatricsgpt.cli", "run", recipe, "--until", "base"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+    ) as run:
+        assert run.stdout is not None
+        assert next(line for line in run.stdout if "] " in line)
+        run.send_signal(signal.SIGINT)
+        said = run.communicate()[1]
+    assert run.returncode == 130, said
+    assert said.split() == "error: stopped; the same command goes on where it was".split()
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    recipe = _recipe(tmp_path)
+    assert _pedgpt(tmp_path, "corpus", "build", recipe).returncode == 0
+    show = f"{sys.executable} -m pediatricsgpt.cli corpus show runs/x --set cpt -n 5000"
+    done = subprocess.run(["sh", "-c", f"{show} | head -1"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "gb18030"])
+def test_chinese_never_ends_a_command_whatever_the_terminal_speaks(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "儿科.yaml").write_text("# 儿科：演示\nname: x\n", encoding="utf-8")
+    command = [sys.executable, "-m", "pediatricsgpt.cli"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    listed = subprocess.run([*command, "recipe", "list", "."], cwd=tmp_path, capture_output=True, env=environment)
+    assert listed.returncode == 0, listed.stderr
+    if encoding != "latin-1":
+        assert "儿科：演示" in listed.stdout.decode("utf-8" if encoding == "ascii" else encoding)
+    failed = subprocess.run([*command, "report", "儿科"], cwd=tmp_path, capture_output=True, env=environment)
+    assert failed.returncode == 2
+    assert b"no run here" in failed.stderr
+
+
+def test_every_path_that_a_recipe_names_is_checked_before_anything_runs(tmp_path: Path) -> None:
+    recipe = _recipe(tmp_path)
+    for command in (("recipe", "check"), ("plan",)):
+        for setting in ("model.chat_template", "corpus.build.behaviour.file", "model.tokenizer"):
+            said = _refused(tmp_path, *command, recipe, "--set", f"{setting}=none.x")
+            assert "none.x: no " in said
+            assert setting in said
+        base = ("model.init=null", "model.tokenizer=null", "model.base=./none")
+        changes = [argument for change in base for argument in ("--set", change)]
+        assert "no such model folder" in _refused(tmp_path, *command, recipe, *changes)
+    assert "no such file" in _refused(
+        tmp_path, "corpus", "build", recipe, "--set", "corpus.build.behaviour.file=none.x"
+    )
+
+
+def test_plan_estimates_a_first_run_cuts_no_number_and_leaves_the_disk_alone(tmp_path: Path) -> None:
+    recipe = _recipe(tmp_path)
+    done = _pedgpt(tmp_path, "plan", recipe, "--set", "sft.trainer.max_steps=1234567", COLUMNS="80")
+    assert done.returncode == 0, done.stderr
+    assert "…" not in done.stdout
+    assert not (tmp_path / "runs").exists()
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    lines = [line.split("│") for line in done.stdout.splitlines() if "│" in line]
+    rows = {cells[1].strip(): [cell.strip() for cell in cells[2:-1]] for cells in lines}
+    assert rows["corpus/sources/good"][2].startswith("~")
+    for phase in ("cpt", "sft", "dfpo", "experts"):
+        _, count, tokens, steps, memory, time = rows[phase]
+        assert all(figure.startswith("~") for figure in (count, tokens, memory, time)), rows[phase]
+        assert steps == "1,234,567" if phase == "sft" else steps.startswith("~")
+    assert "a nominal 100 GFLOP/s" in " ".join(done.stdout.split())
+
+
+def test_score_shows_how_far_it_is(tmp_path: Path) -> None:
+    from pediatricsgpt.progress import progress_of
+
+    console = Console(force_terminal=True, file=io.StringIO(), width=80)
+    with progress_of(console, "scoring") as advance:
+        score_pairs([("发烧", "发热")] * 3, "char", progress=advance)
+    assert isinstance(console.file, io.StringIO)
+    assert "scoring" in console.file.getvalue()
+    assert "100%" in console.file.getvalue()
+
+
+def _limited() -> None:
+    """No file may be larger than 30 kB: how a full disk looks without being root. Python ignores the signal."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+
+
+@pytest.mark.parametrize(("node", "size"), [("corpus/sources/bad", 16), ("base", 128)])
+def test_a_file_that_may_not_grow_is_one_line_and_loses_nothing(tmp_path: Path, node: str, size: int) -> None:
+    if node != "base":
+        digits = (f"{index:x}" for index in range(3000))
+        rows = [{"question": content_hash(digit), "answer": content_hash(digit + "a")} for digit in digits]
+        (tmp_path / "qa.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    recipe = _recipe(tmp_path, **({} if node == "base" else {"kind": "dataset", "path": "qa.jsonl"}))
+    changes = ("--set", f"model.init.hidden_size={size}", "--set", f"model.init.intermediate_size={size}")
+    command = [sys.executable, "-m", "pediatricsgpt.cli", "run", recipe, *changes, "--until", node]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, preexec_fn=_limited)
+    assert done.returncode == 2, done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.strip()]) == 1, done.stderr
+    assert "a file would be larger than is allowed here" in done.stderr
+    assert node in done.stderr
+    assert not (tmp_path / "runs/x" / node).exists()
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "runs/x" / node / "manifest.json").is_file()
+
+
 @pytest.mark.check
-@pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("mount") is None, reason="needs root, to mount a tiny file system"
-)
+@pytest.mark.skipif(not can_mount(), reason=f"{NO_ROOT}, to mount a tiny file system")
 def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
     recipe = _recipe(tmp_path)
     disk = tmp_path / "disk"

@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from pediatricsgpt import graph
 from pediatricsgpt.manifest import read_manifest
+from pediatricsgpt.recipe import load_recipe
 from pediatricsgpt.records import PEDIATRIC_TASKS, read_json_lines, read_rows
+from pediatricsgpt.run import Run
 
 REPOSITORY = Path(__file__).parents[1]
 RECIPE = REPOSITORY / "tests/tiny.yaml"
@@ -77,11 +81,10 @@ def test_the_second_run_does_nothing_and_says_so(finished: Path) -> None:
     assert time.perf_counter() - start < 20  # a hang, not a slow machine; the figure itself is in docs/performance.md
 
 
-def test_a_changed_sft_setting_redoes_sft_and_what_follows_only(finished: Path, tmp_path: Path) -> None:
-    folder = _copy(finished, tmp_path)
-    plan = pedgpt(folder, "plan", str(RECIPE), "--set", "sft.trainer.learning_rate=2.0e-3").stdout
-    status = {line.split("│")[1].strip(): line.split("│")[2].strip() for line in plan.splitlines() if "│" in line}
-    redone = {name for name, state in status.items() if state != "up to date"}
+def test_a_changed_sft_setting_redoes_sft_and_what_follows_only(finished: Path) -> None:
+    recipe = load_recipe(RECIPE, ["sft.trainer.learning_rate=2.0e-3"])
+    work = Run(recipe, RECIPE.parent, finished, graph.build(recipe, RECIPE.parent), Console(quiet=True))
+    redone = {state.node.name for state in work.states(work.nodes) if state.status != "done"}
     evaluations = {f"evaluation/{model}" for model in ("sft", "dfpo", "experts")}
     assert redone == {"sft", "corpus/preferences", "dfpo", "experts", *evaluations}
 
@@ -90,7 +93,7 @@ def test_a_changed_preference_setting_leaves_cpt_and_sft(finished: Path, tmp_pat
     folder = _copy(finished, tmp_path)
     change = "corpus.build.preferences.medical_pairs=6"
     worked = _worked(pedgpt(folder, "run", str(RECIPE), "--set", change))
-    assert worked == ["corpus/preferences", "dfpo", "experts", "evaluation/dfpo", "evaluation/experts"]
+    assert worked == ["corpus/preferences", "dfpo", "evaluation/dfpo", "experts", "evaluation/experts"]
 
 
 def test_two_folders_give_the_same_bytes(finished: Path, tmp_path: Path) -> None:
@@ -106,6 +109,7 @@ def test_kept_and_rejected_is_read_at_every_step(finished: Path) -> None:
         counts = json.loads((folder / "manifest.json").read_text())["counts"]
         assert counts["kept"] + counts["rejected"] == counts["read"] > 0
         assert counts["rejected"] == len(list(read_json_lines(folder / "rejects.jsonl")))
+        assert counts["rows_used"] + counts["rows_rejected"] == counts["rows"]
     for counts in json.loads((finished / "corpus/curated/counts.json").read_text()).values():
         assert counts["kept"] + counts["rejected"] == counts["read"]
         assert sum(counts["reasons"].values()) == counts["rejected"]
@@ -208,14 +212,14 @@ def test_generate_score_and_chat_work_on_a_phase_folder(finished: Path, tmp_path
     assert "120" in said.stderr
 
 
-def test_a_moved_run_still_answers(finished: Path, tmp_path: Path) -> None:
-    shutil.copytree(finished, tmp_path / "elsewhere")
-    hidden = finished.parent / "hidden"
-    finished.rename(hidden)
-    try:
-        pedgpt(tmp_path, "chat", "elsewhere/experts", "--ask", "你好", "--max-new-tokens", "2")
-    finally:
-        hidden.rename(finished)
+def test_a_copied_run_answers_with_its_own_models(finished: Path, tmp_path: Path) -> None:
+    """The adapter's file names the base by the path that it was trained at, and that one may still be there."""
+    shutil.copytree(finished, tmp_path / "copy")
+    pedgpt(tmp_path, "chat", "copy/experts", "--ask", "你好", "--max-new-tokens", "2")
+    (tmp_path / "copy/dfpo/model.safetensors").unlink()
+    said = pedgpt(tmp_path, "chat", "copy/experts", "--ask", "你好", check=False)
+    assert said.returncode == 2
+    assert "copy/dfpo: no weights" in said.stderr
 
 
 def _kill_when(folder: Path, ready: Callable[[], bool], *arguments: str) -> None:
@@ -246,7 +250,8 @@ def test_killed_in_corpus_sft_and_evaluation_it_finishes_with_the_same_weights(f
     assert not (run / "sft").exists()
     answers = run / "evaluation/sft.partial/predictions.jsonl.answers"
     _kill_when(tmp_path, lambda: answers.is_file() and answers.stat().st_size > 0)
-    assert read_manifest(run / "experts")
+    assert read_manifest(run / "sft")
+    assert not (run / "dfpo").exists()
     pedgpt(tmp_path, "run", str(RECIPE))
     for model in ("sft", "dfpo", "experts"):
         weights = next((finished / model).glob("*model.safetensors"))

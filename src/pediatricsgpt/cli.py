@@ -176,7 +176,7 @@ def plan(recipe: RecipeFile, changes: Set = None, name: Name = None, runs: Runs 
 
     work = _open(recipe, changes, name, runs)
     check_paths(work.recipe, work.recipe_folder)
-    console.print(render(work))
+    console.print(render(work, console.width))
 
 
 @app.command()
@@ -313,13 +313,13 @@ def generate(
         raise UserError("no such folder", out.parent)
     _quiet()
     from pediatricsgpt.evaluation.evaluate import predict
-    from pediatricsgpt.models.engine import Sampling
+    from pediatricsgpt.models.engine import Engine, Sampling
     from pediatricsgpt.models.load import load
     from pediatricsgpt.progress import progress
 
-    loaded = load(model)
+    engine = Engine(load(model), Sampling(max_new_tokens=max_new_tokens), batch_size)
     with disk_errors(out), progress(console, "answering", len(items)) as advance:
-        predict(loaded, items, out, model, Sampling(max_new_tokens=max_new_tokens), batch_size, advance)
+        predict(engine, items, out, model, advance)
     console.print(f"{len(items)} answers: {out}", highlight=False, soft_wrap=True)
 
 
@@ -327,6 +327,7 @@ def _quiet() -> None:
     import os
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 

@@ -34,12 +34,12 @@ def _modules(*names: str) -> tuple[str, ...]:
 
 def build(recipe: Recipe, recipe_folder: Path) -> list[Node]:
     """The nodes of a recipe, each after everything that it needs."""
-    return [
-        *_source_nodes(recipe, recipe_folder),
-        *_corpus_nodes(recipe, recipe_folder),
-        *_model_nodes(recipe, recipe_folder),
-        *_evaluation_nodes(recipe),
-    ]
+    evaluations = {node.inputs[0]: node for node in _evaluation_nodes(recipe)}
+    nodes = [*_source_nodes(recipe, recipe_folder), *_corpus_nodes(recipe, recipe_folder)]
+    for node in _model_nodes(recipe, recipe_folder):
+        # Each model is measured as soon as it is there: what is wrong with the held-out set shows before the training.
+        nodes += [node, evaluations[node.name]] if node.name in evaluations else [node]
+    return nodes
 
 
 def _source_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
@@ -187,10 +187,12 @@ def _write_counts(context: Context, counts: dict[str, Any]) -> None:
 def _read(index: int, context: Context) -> dict[str, Any]:
     from pediatricsgpt.corpus.sources import read_source
 
-    records, rejects = read_source(context.recipe.corpus.sources[index], context.recipe_folder)
-    write_records(context.folder / RECORDS, records)
-    _write_rejects(context, rejects)
-    return {"read": len(records) + len(rejects), "kept": len(records), "rejected": len(rejects)}
+    reading = read_source(context.recipe.corpus.sources[index], context.recipe_folder)
+    kept, rejected = len(reading.records), len(reading.rejects)
+    write_records(context.folder / RECORDS, reading.records)
+    _write_rejects(context, reading.rejects)
+    # The readers account for the rows of each file; several records may come of one row, or one of several.
+    return {"read": kept + rejected, "kept": kept, "rejected": rejected, **reading.counts}
 
 
 def _curate(context: Context) -> dict[str, Any]:
@@ -294,12 +296,12 @@ def _preferences(context: Context) -> dict[str, Any]:
 
     settings = context.recipe.corpus.build.preferences
     rows = _instruction_rows(context)
+    sampling = Sampling(max_new_tokens=settings.max_new_tokens)
+    engine = Engine(load(context.inputs["sft"]), sampling, batch_size=16)
     asked = preferences.prompts_for_low_answers(rows, settings, context.recipe.seed)
-    prompts = [Prompt(row["id"], row["messages"]) for row in asked]
+    prompts = [Prompt(row["id"], row["messages"]) for row in asked if engine.fits(row["messages"])]
     kept = context.folder / "low_answers.jsonl"
     with progress(context.console, "low answers", len(prompts)) as advance:
-        sampling = Sampling(max_new_tokens=settings.max_new_tokens)
-        engine = Engine(load(context.inputs["sft"]), sampling, batch_size=16)
         answers = answer_all(engine, prompts, kept, advance)
     kept.unlink()
     medical, rejects = preferences.medical_pairs(

@@ -298,8 +298,8 @@ def locked(folder: Path) -> Iterator[None]:
 
 _DISK_ERRORS = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again, finished steps are kept",
-    errno.EFBIG: "a file would be larger than is allowed here (a limit such as ulimit -f, or the file system's own); lift "
-    "it and run the same command again, finished steps are kept",
+    errno.EFBIG: "a file would be larger than is allowed here (ulimit -f, or the file system's own limit); lift it and "
+    "run the same command again, finished steps are kept",
     errno.EDQUOT: "the disk quota is used up; free some space and run the same command again, finished steps are kept",
     errno.EROFS: "the file system is read-only; choose a folder that can be written",
     errno.EACCES: "no permission to write here; choose a folder that can be written",

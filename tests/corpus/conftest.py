@@ -98,5 +98,5 @@ def real_records() -> list[Record]:
         settings = SourceSettings(
             name=name, kind=kind, path=Path(path), licence="as in its README", consent="published", purpose="testing"
         )
-        records += read_source(settings, REAL)[0]
+        records += read_source(settings, REAL).records
     return records

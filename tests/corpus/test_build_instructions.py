@@ -20,7 +20,7 @@ ANSWER = "腺病毒肺炎最常发生于六个月至五岁儿童，尤其是两�
 
 
 def questions(rows):
-    return [row["messages"][0]["content"] for row in rows]
+    return [next(turn["content"] for turn in row["messages"] if turn["role"] == "user") for row in rows]
 
 
 def test_what_was_read_is_a_row_or_a_reject(make) -> None:

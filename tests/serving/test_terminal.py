@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
+from pediatricsgpt.errors import UserError
 from pediatricsgpt.models.engine import Engine
 from pediatricsgpt.records import Message
 from pediatricsgpt.serving import terminal
@@ -17,6 +18,8 @@ class _Listener:
         self.asked: list[list[Message]] = []
 
     def stream(self, messages: Sequence[Message]) -> Iterator[str]:
+        if len(messages[-1]["content"]) > 100:
+            raise UserError("too long for the window")
         self.asked.append(list(messages))
         yield from ("量", "体温。")
 
@@ -43,3 +46,10 @@ def test_new_forgets_and_quit_ends() -> None:
 def test_the_notice_names_the_emergency_number_and_the_machine() -> None:
     assert "120" in terminal.NOTICE
     assert "人工智能" in terminal.NOTICE
+
+
+def test_a_question_that_does_not_fit_is_said_and_forgotten() -> None:
+    asked, said = _talk("发烧" * 60, "咳嗽")
+    assert asked == [["咳嗽"]]
+    assert "too long for the window" in said
+    assert "/new" in said

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pediatricsgpt.errors import UserError
 from pediatricsgpt.evaluation.benchmarks import Item, held_out_items
 from pediatricsgpt.evaluation.likelihood import choose_rows, held_out_loss
 from pediatricsgpt.evaluation.scoring import score_file
 from pediatricsgpt.evaluation.settings import EvaluationSettings
 from pediatricsgpt.models.answers import Prompt, answer_all
 from pediatricsgpt.models.engine import Engine, Sampling
-from pediatricsgpt.models.load import Loaded, load
+from pediatricsgpt.models.load import load
 from pediatricsgpt.records import read_rows, write_json_lines
 
 PREDICTIONS = "predictions.jsonl"
@@ -43,29 +44,36 @@ def evaluate(
     loaded = load(model)
     items = held_out_items(held_out, settings.benchmarks, settings.max_items)
     rows = choose_rows(read_rows(held_out, "instruction"), settings.max_loss_rows)
+    if not items:
+        raise UserError(
+            f"no held-out item of {', '.join(settings.benchmarks)}: raise corpus.split.held_out or add sources",
+            held_out,
+        )
     loss = held_out_loss(loaded, rows, seed, advance=advance)
     (folder / LOSS).write_text(json.dumps(loss.as_dict(), indent=1), encoding="utf-8")
     sampling = Sampling(settings.max_new_tokens, repetition_penalty=settings.repetition_penalty)
-    predict(loaded, items, folder / PREDICTIONS, name, sampling, settings.batch_size, advance)
+    engine = Engine(loaded, sampling, settings.batch_size)
+    fitting = [item for item in items if engine.fits(item.messages)]
+    predict(engine, fitting, folder / PREDICTIONS, name, advance)
+    advance(len(items) - len(fitting))
     scores = score_file(folder / PREDICTIONS, profile=settings.metrics).to_dict()
     scores["path"] = PREDICTIONS
     (folder / SCORES).write_text(json.dumps(scores, ensure_ascii=False, indent=1), encoding="utf-8")
-    return {"items": len(items), "loss_rows": loss.rows, "loss_tokens": loss.tokens}
+    counts = {"items": len(fitting), "items_too_long": len(items) - len(fitting)}
+    return {**counts, "loss_rows": loss.rows, "loss_tokens": loss.tokens}
 
 
 def predict(
-    loaded: Loaded,
+    engine: Engine,
     items: Sequence[Item],
     out: Path,
     name: str,
-    sampling: Sampling,
-    batch_size: int,
     advance: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Answer items and write a predictions file. Answers are kept beside it until it is whole, so a kill loses none."""
     kept = out.with_name(out.name + ".answers")
     prompts = [Prompt(item.id, item.messages) for item in items]
-    answers = answer_all(Engine(loaded, sampling, batch_size), prompts, kept, advance)
+    answers = answer_all(engine, prompts, kept, advance)
     partial = out.with_name(out.name + ".partial")
     write_json_lines(partial, [item.prediction(answer, name) for item, answer in zip(items, answers, strict=True)])
     partial.replace(out)

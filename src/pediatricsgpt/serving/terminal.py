@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from rich.console import Console
 
+from pediatricsgpt.errors import UserError
 from pediatricsgpt.models.engine import Engine
 from pediatricsgpt.records import Message
 
@@ -41,8 +42,13 @@ def chat(engine: Engine, lines: Iterable[str], say: Callable[[str], None]) -> No
             say("已开始新对话。\n")
         elif question:
             messages.append(Message(role="user", content=question))
-            answer = "".join(_spoken(engine.stream(messages), say))
-            messages.append(Message(role="assistant", content=answer))
+            try:
+                answer = "".join(_spoken(engine.stream(messages), say))
+            except UserError as error:  # the dialogue has outgrown the model's window
+                say(f"{error.message}\n（/new 开始新对话）\n")
+                messages.pop()
+            else:
+                messages.append(Message(role="assistant", content=answer))
 
 
 def _spoken(pieces: Iterator[str], say: Callable[[str], None]) -> Iterator[str]:

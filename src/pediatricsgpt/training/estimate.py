@@ -11,6 +11,10 @@ from pediatricsgpt.training.settings import ExpertsSettings, PhaseSettings
 
 _BYTES = 4  # weights, gradients and AdamW's two moments are kept in float32
 GIB = 1 << 30
+TOKENS_PER_ROW = 200
+"""Of an instruction or a piece of text, where only their number or their tokens are known"""
+OPERATIONS_PER_CORE = 50e9
+"""Floating-point operations a second, nominal: small models in float32 on a server's CPU core reach about this"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +88,83 @@ def training_memory(shape: Shape, settings: PhaseSettings) -> int:
 
 
 def _expert_parameters(shape: Shape, settings: ExpertsSettings) -> int:
-    """Parameters of the experts on the three FFN linears, with router and noise."""
-    per_linear = (settings.num_experts + 1) * settings.r * (shape.hidden + shape.intermediate)
-    routers = 2 * settings.num_experts * (2 * shape.hidden + shape.intermediate)
-    return shape.layers * (3 * per_linear + routers)
+    """Parameters of the experts on the adapted linears, with router and noise."""
+    experts = settings.num_experts
+    return shape.layers * sum(
+        (experts + 1) * settings.r * (width_in + width_out) + 2 * experts * width_in
+        for width_in, width_out in _adapted(shape, settings.target_modules)
+    )
 
 
-def training_operations(shape: Shape, tokens: int) -> float:
-    """Floating-point operations of forward and backward over `tokens`: six a parameter and token."""
-    return 6.0 * shape.parameters * tokens
+def _adapted(shape: Shape, targets: str | list[str]) -> list[tuple[int, int]]:
+    """(in, out) widths of the linears of one layer that `target_modules` means, under the names of Llama and Qwen."""
+    query, value = shape.heads * shape.head_dim, shape.key_value_heads * shape.head_dim
+    hidden, intermediate = shape.hidden, shape.intermediate
+    attention = {
+        "q_proj": (hidden, query),
+        "k_proj": (hidden, value),
+        "v_proj": (hidden, value),
+        "o_proj": (query, hidden),
+    }
+    ffn = {"gate_proj": (hidden, intermediate), "up_proj": (hidden, intermediate), "down_proj": (intermediate, hidden)}
+    words = {"attention": attention, "ffn": ffn, "all-linear": attention | ffn}
+    chosen: dict[str, tuple[int, int]] = {}
+    for target in [targets] if isinstance(targets, str) else targets:
+        # A name of another family is in one of these places too: an FFN linear is the nearest guess.
+        known = {name: size for name, size in (attention | ffn).items() if name == target.rsplit(".", 1)[-1]}
+        chosen |= words.get(target) or known or {target: (hidden, intermediate)}
+    return list(chosen.values())
 
 
-def steps(rows: int, settings: PhaseSettings) -> int:
-    """Optimiser steps at one sequence a row; packing makes them fewer."""
+@dataclass(frozen=True, slots=True)
+class SetSize:
+    """How much a training set holds; `tokens` is that of one pass."""
+
+    rows: int
+    tokens: int
+
+    @classmethod
+    def of_tokens(cls, tokens: float) -> SetSize:
+        """A set of which only the tokens are known."""
+        return cls(max(1, round(tokens / TOKENS_PER_ROW)), round(tokens))
+
+
+def steps(data: SetSize, settings: PhaseSettings) -> int:
+    """Optimiser steps, from `max_steps` or from the epochs over full packed sequences or single rows."""
     fixed = int(settings.trainer.get("max_steps", -1))
     if fixed > 0:
         return fixed
+    sequences = data.tokens / settings.max_length if getattr(settings, "packing", False) else data.rows
+    return max(1, round(float(settings.trainer.get("num_train_epochs", 3)) * sequences / _sequences_per_step(settings)))
+
+
+def _sequences_per_step(settings: PhaseSettings) -> int:
     batch = int(settings.trainer.get("per_device_train_batch_size", 8))
-    batch *= int(settings.trainer.get("gradient_accumulation_steps", 1))
-    return max(1, round(float(settings.trainer.get("num_train_epochs", 3)) * rows / batch))
+    return batch * int(settings.trainer.get("gradient_accumulation_steps", 1))
+
+
+def trained_tokens(data: SetSize, settings: PhaseSettings) -> int:
+    """Tokens that all steps of a phase see together; of preference pairs, those of both sides."""
+    if getattr(settings, "packing", False):
+        length = float(settings.max_length)
+    else:
+        length = min(data.tokens / max(1, data.rows), settings.max_length)
+    return round(steps(data, settings) * _sequences_per_step(settings) * length)
+
+
+def training_operations(shape: Shape, tokens: int, settings: PhaseSettings) -> float:
+    """Floating-point operations of a phase over `tokens`.
+
+    A parameter and token cost 2 forward, 2 for the gradient of the activations and 2 for that of the weight, which
+    frozen weights do without; the frozen reference of preference training costs 2 more.
+    """
+    if isinstance(settings, ExpertsSettings):
+        each = 4.0
+    else:
+        each = 8.0 if settings.trainer_kind == "dpo" else 6.0
+    return each * shape.parameters * tokens
+
+
+def seconds(operations: float, cores: int) -> float:
+    """Time of that many operations on this many CPU cores, at a nominal rate."""
+    return operations / (OPERATIONS_PER_CORE * cores)

@@ -37,7 +37,8 @@ def read() -> Read:
                 "retrieved": "2026-11-22",
             }
         )
-        return read_source(settings, base or path.parent)
+        reading = read_source(settings, base or path.parent)
+        return reading.records, reading.rejects
 
     return reader
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from pediatricsgpt.corpus import sources
 from pediatricsgpt.corpus.settings import SourceSettings
 from pediatricsgpt.corpus.sources import read_source
+from pediatricsgpt.corpus.sources.rows import json_rows
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.records import SOURCE_KINDS, content_id, read_records, write_records
 
@@ -118,7 +120,7 @@ def test_records_carry_their_provenance(make: Make, tmp_path: Path) -> None:
         purpose="training",
         retrieved="2026-11-22",
     )
-    records, _ = read_source(settings, tmp_path / "recipes")
+    records = read_source(settings, tmp_path / "recipes").records
     record = records[0]
     assert record.id == content_id(record.content())
     source = record.source
@@ -145,6 +147,77 @@ def test_the_examples_are_whole_records_and_fit_the_contract(
     assert all(":" in record.group and record.group.split(":", 1)[1] for record in records)
     write_records(tmp_path / "records.parquet", records)
     assert read_records(tmp_path / "records.parquet") == records
+
+
+JSON_ROW = '{"question": "问%d", "answer": "答"}'
+BLOCK = "id\t1\tdepartment\t儿科\nP\t孩子发烧\tx\nD\t多喝水\tx\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "content", "counts"),
+    [
+        ("dataset", "a.json", f"[{JSON_ROW % 1}, 7, {JSON_ROW % 2}]", (3, 2, 1)),
+        ("dataset", "a.jsonl", f"{JSON_ROW % 1}\n\n{{broken\n{JSON_ROW % 2}\n[]\n", (4, 2, 2)),
+        ("dataset", "a.json", '{\n"question": "问", "answer": "答"\n}', (1, 1, 0)),
+        ("dataset", "a.jsonl", '{"question": "问\\ud83d", "answer": "答"}\n' + JSON_ROW % 1, (2, 1, 1)),
+        ("conversation", "a.csv", "department,title,ask,answer\n儿科,甲,无,乙\n儿科,甲\n儿科,甲,无,\n", (3, 1, 2)),
+        ("conversation", "a.dialog", f"{BLOCK}\n\nP\t没有头\tx\n\n{BLOCK}", (3, 2, 1)),
+        (
+            "knowledge_graph",
+            "a.csv",
+            "head,relation,tail\n水痘,症状,发热\n水痘,症状,皮疹\n水痘,has_symptom,发热\n水痘,症状,\n",
+            (4, 2, 2),
+        ),
+        (
+            "knowledge_graph",
+            "a.jsonl",
+            '{"name": "水痘", "cause": "病毒", "desc": "传染病"}\n{"name": "空"}',
+            (2, 1, 1),
+        ),
+        (
+            "guideline",
+            "a.json",
+            '[{"title": "发热诊疗指南", "content": "发热诊疗指南"}, {"title": "甲", "content": "发热。"}]',
+            (2, 1, 1),
+        ),
+        ("guideline", "a.txt", "小儿发热诊疗指南\n\n发热是常见的症状。", (0, 0, 0)),
+    ],
+)
+def test_every_row_of_a_file_is_accounted_for(
+    make: Make, tmp_path: Path, kind: str, name: str, content: str, counts: tuple[int, ...]
+) -> None:
+    make(name, content)
+    reading = read_source(_settings(kind, name), tmp_path)
+    assert tuple(reading.counts[key] for key in ("rows", "rows_used", "rows_rejected")) == counts
+    assert reading.counts["files"] == 1
+
+
+def test_a_triple_that_is_said_again_is_a_reject(make: Make, read: Read) -> None:
+    path = make("a.csv", "head,relation,tail\n水痘,症状,发热\n水痘,症状,皮疹\n水痘,has_symptom,发热\n")
+    records, rejects = read(path, "knowledge_graph")
+    assert [record.text for record in records] == ["发热、皮疹"]
+    assert [(reject.where, reject.reason) for reject in rejects] == [
+        ("a.csv:4, row 3", "triple said before: under line 2, row 1")
+    ]
+
+
+def test_a_reader_that_loses_a_row_stops_the_run(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make("a.jsonl", ROW % "甲" + ROW % "乙")
+
+    def careless(file: Any) -> Any:
+        rows, rejects = json_rows(file)
+        file.rows.used += 1
+        return [file.record(group="a", locator=rows[0].locator(), text="甲")], rejects
+
+    monkeypatch.setitem(sources._READERS, "dataset", {".jsonl": careless})
+    with pytest.raises(RuntimeError, match=r"a\.jsonl: 2 rows, but 1 used and 0 rejected"):
+        read_source(_settings("dataset", "a.jsonl"), tmp_path)
+
+
+def _settings(kind: str, name: str) -> SourceSettings:
+    return SourceSettings.model_validate(
+        {"name": "a", "kind": kind, "path": name, "licence": "CC0", "consent": "none", "purpose": "testing"}
+    )
 
 
 def test_reading_twice_gives_the_same(read: Read, examples: Path) -> None:

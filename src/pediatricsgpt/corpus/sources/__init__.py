@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pediatricsgpt.corpus.settings import SourceSettings
@@ -48,7 +49,16 @@ _READERS: Mapping[str, Mapping[str, Callable[[SourceFile], Result]]] = {
 }
 
 
-def read_source(settings: SourceSettings, base: Path) -> Result:
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a source holds. `counts` has its `files`, and of those with rows `rows`, `rows_used` and `rows_rejected`."""
+
+    records: list[Record]
+    rejects: list[Reject]
+    counts: dict[str, int]
+
+
+def read_source(settings: SourceSettings, base: Path) -> Reading:
     """Read every file of a source, in sorted order.
 
     Args:
@@ -63,23 +73,33 @@ def read_source(settings: SourceSettings, base: Path) -> Result:
     Raises:
         UserError: the path does not exist or matches nothing, a file cannot be read at all (empty, damaged, a scan,
             unknown encoding, missing columns, missing extra), or nothing in the source could be read.
+        RuntimeError: a reader lost a row; the file is named.
     """
     records: list[Record] = []
     rejects: list[Reject] = []
     readers = _READERS[settings.kind]
+    counts = {"files": 0, "rows": 0, "rows_used": 0, "rows_rejected": 0}
     for path in source_files(settings, base):
+        counts["files"] += 1
         file = SourceFile.load(path, base, settings)
         reader = readers.get(path.suffix.lower())
         if reader is None:
             rejects.append(file.reject(_unread(path, settings.kind)))
             continue
         found, failed = reader(file)
+        rows = file.rows
+        if rows.read != rows.used + rows.rejected:
+            raise RuntimeError(f"{path}: {rows.read} rows, but {rows.used} used and {rows.rejected} rejected")
+        for name, number in (("rows", rows.read), ("rows_used", rows.used), ("rows_rejected", rows.rejected)):
+            counts[name] += number
+        if not found and not failed:
+            failed = [file.reject("nothing but a title")]
         records += found
         rejects += failed
     if not records:
         reason = f"; the first of {len(rejects)} rejects: {rejects[0].where}: {rejects[0].reason}" if rejects else ""
         raise UserError(f"source '{settings.name}' holds nothing that could be read{reason}", base / settings.path)
-    return records, rejects
+    return Reading(records, rejects, counts)
 
 
 def source_files(settings: SourceSettings, base: Path) -> list[Path]:

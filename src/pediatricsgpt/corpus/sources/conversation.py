@@ -60,6 +60,7 @@ def read_consultations(file: SourceFile) -> Result:
         group = dialogue_group(messages)
         department = label(row.value["department"])
         records.append(file.record(group=group, locator=row.locator(), messages=messages, department=department))
+        file.rows.used += 1
     return records, rejects
 
 
@@ -82,6 +83,7 @@ def read_dialog_blocks(file: SourceFile) -> Result:
     records: list[Record] = []
     rejects = []
     for start, lines in _blocks(file.text()):
+        file.rows.read += 1
         try:
             header = _header(lines[0])
             messages = [_utterance(line) for line in lines[1:] if not line.startswith(_SUMMARY)]
@@ -94,6 +96,7 @@ def read_dialog_blocks(file: SourceFile) -> Result:
         locator = Locator(line=start, section=f"id {header['id']}")
         group = dialogue_group(messages)
         records.append(file.record(group=group, locator=locator, messages=messages, department=department))
+        file.rows.used += 1
     return records, rejects
 
 

@@ -62,6 +62,10 @@ def read_json(file: SourceFile) -> Result:
             rejects.append(reject_row(file, row, str(error)))
             continue
         found, empty = _records(file, _lines(content), clean_title(title), row=row.number)
+        if not found and not empty:
+            rejects.append(reject_row(file, row, "nothing but a title"))
+            continue
+        file.rows.used += 1
         records += found
         rejects += empty
     return records, rejects

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,19 @@ FAMILY_OF_KIND = {
 }
 
 
+@dataclass(slots=True)
+class Rows:
+    """An account of a file that has rows: JSON values, lines of a table, blocks of a dialogue file.
+
+    What divides the file counts `read`; `used` are the rows that went into a record, `rejected` the others. Documents
+    have none.
+    """
+
+    read: int = 0
+    used: int = 0
+    rejected: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class SourceFile:
     """A file of a source, read once. `name` is relative to the recipe's folder and written with `/`."""
@@ -39,6 +52,7 @@ class SourceFile:
     data: bytes
     digest: str
     settings: SourceSettings
+    rows: Rows = field(default_factory=Rows)
 
     @classmethod
     def load(cls, path: Path, base: Path, settings: SourceSettings) -> SourceFile:
@@ -74,7 +88,8 @@ class SourceFile:
         return UserError(message, self.path if line is None else f"{self.path}:{line}")
 
     def reject(self, reason: str, row: Any = None, *, line: int | None = None, number: int | None = None) -> Reject:
-        """A reject of this file; `line` and `number` (of the row) count from 1."""
+        """A reject of a row of this file, or of the file; `line` and `number` (of the row) count from 1."""
+        self.rows.rejected += 1
         where = self.name if line is None else f"{self.name}:{line}"
         if number is not None:
             where = f"{where}, row {number}"

@@ -78,6 +78,7 @@ def read_diseases(file: SourceFile) -> Result:
     for row in rows:
         try:
             records += _disease(file, row)
+            file.rows.used += 1
         except RowError as error:
             rejects.append(reject_row(file, row, str(error)))
     return records, rejects
@@ -110,7 +111,7 @@ def read_triples(file: SourceFile) -> Result:
     """Triples of a `.csv` or `.tsv` file with the columns `head`, `relation` and `tail`.
 
     Chinese relations keep their names, known English ones get the Chinese name, unknown ones stay as they are.
-    The locator is that of the first triple of the head and relation.
+    The locator is that of the first triple of the head and relation. A triple that is said again is a reject.
 
     Raises:
         UserError: a column is missing, a quotation mark never closes, or the encoding is unknown.
@@ -124,9 +125,12 @@ def read_triples(file: SourceFile) -> Result:
         if reason:
             rejects.append(reject_row(file, row, reason))
             continue
-        _, tails = facts.setdefault((head, _RELATIONS.get(relation, relation)), (row.locator(), []))
-        if tail not in tails:
-            tails.append(tail)
+        first, tails = facts.setdefault((head, _RELATIONS.get(relation, relation)), (row.locator(), []))
+        if tail in tails:
+            rejects.append(reject_row(file, row, f"triple said before: under {first}"))
+            continue
+        tails.append(tail)
+        file.rows.used += 1
     departments = {head: "/".join(tails) for (head, relation), (_, tails) in facts.items() if relation == _DEPARTMENT}
     records = [
         _fact(file, locator, head, relation, tails, departments.get(head, "unknown"))

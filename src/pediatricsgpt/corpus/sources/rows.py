@@ -55,6 +55,7 @@ def json_rows(file: SourceFile) -> tuple[list[Row], list[Reject]]:
     start = len(text) - len(text.lstrip())
     if text[start] == "[":
         rows = list(_array_rows(file, text, start))
+        file.rows.read = len(rows)
         rejects: list[Reject] = []
     else:
         rows, rejects = _line_rows(file, text)
@@ -96,16 +97,21 @@ def _skip(text: str, position: int, characters: str) -> int:
 
 def _line_rows(file: SourceFile, text: str) -> tuple[list[Row], list[Reject]]:
     rows: list[Row] = []
-    rejects: list[Reject] = []
+    broken: list[tuple[int, str, json.JSONDecodeError]] = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
+        file.rows.read += 1
         try:
             rows.append(Row(json.loads(line), number))
         except json.JSONDecodeError as error:
-            rejects.append(file.reject(f"not JSON: {error.msg} at column {error.colno}", line, line=number))
+            broken.append((number, line, error))
     if rows and any(isinstance(row.value, dict) for row in rows):
-        return rows, rejects
+        return rows, [
+            file.reject(f"not JSON: {error.msg} at column {error.colno}", line, line=number)
+            for number, line, error in broken
+        ]
+    file.rows.read = 1
     # No line is an object: one object over several lines, or no JSON at all.
     try:
         return [Row(json.loads(text), 1)], []
@@ -142,6 +148,7 @@ def table_rows(file: SourceFile, columns: Sequence[str], delimiter: str = ",") -
     rows: list[Row] = []
     rejects: list[Reject] = []
     for number, line, fields in _fields(file, reader):
+        file.rows.read += 1
         if isinstance(fields, str):
             rejects.append(file.reject(fields, line=line, number=number))
         elif len(fields) != len(header):

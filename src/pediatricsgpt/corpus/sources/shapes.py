@@ -71,6 +71,7 @@ def read_shaped(file: SourceFile, build: Callable[[SourceFile, Row, Shaped], Rec
     for row in rows:
         try:
             records.append(build(file, row, shape_row(row.value)))
+            file.rows.used += 1
         except RowError as error:
             rejects.append(reject_row(file, row, str(error)))
     return records, rejects
