@@ -101,10 +101,11 @@ def test_a_broken_json_line_is_rejected_with_its_number_and_the_rest_is_read(tmp
     good = json.dumps({"question": "孩子发烧怎么办？", "answer": "先量体温，多喝水，注意精神。"}, ensure_ascii=False)
     (tmp_path / "qa.jsonl").write_text(f'{good}\n{{"question": "孩\n{good.replace("发烧", "咳嗽")}\n', encoding="utf-8")
     recipe = _recipe(tmp_path, kind="dataset", path="qa.jsonl")
-    done = _pedgpt(tmp_path, "corpus", "build", recipe)
+    done = _pedgpt(tmp_path, "run", recipe, "--until", "corpus/cpt")
     assert done.returncode == 0, done.stderr
     source = tmp_path / "runs/x/corpus/sources/bad"
-    assert json.loads((source / "manifest.json").read_text())["counts"] == {"read": 3, "kept": 2, "rejected": 1}
+    counts = json.loads((source / "manifest.json").read_text())["counts"]
+    assert {name: counts[name] for name in ("read", "kept", "rejected")} == {"read": 3, "kept": 2, "rejected": 1}
     assert "qa.jsonl:2" in _pedgpt(tmp_path, "corpus", "show", "runs/x", "--rejects").stdout
 
 
@@ -198,12 +199,12 @@ def test_ctrl_c_says_that_the_run_goes_on_where_it_was(tmp_path: Path) -> None:
         run.send_signal(signal.SIGINT)
         said = run.communicate()[1]
     assert run.returncode == 130, said
-    assert said.split() == "error: stopped; the same command goes on where it was".split()
+    assert said.split() == ["error:", "stopped;", "the", "same", "command", "goes", "on", "where", "it", "was"]
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     recipe = _recipe(tmp_path)
-    assert _pedgpt(tmp_path, "corpus", "build", recipe).returncode == 0
+    assert _pedgpt(tmp_path, "run", recipe, "--until", "corpus/cpt").returncode == 0
     show = f"{sys.executable} -m pediatricsgpt.cli corpus show runs/x --set cpt -n 5000"
     done = subprocess.run(["sh", "-c", f"{show} | head -1"], cwd=tmp_path, capture_output=True, text=True)
     assert done.stderr == ""

@@ -18,7 +18,7 @@ FLOORS = {
     **dict.fromkeys(["corpus", "training", "evaluation", "serving"], ROOMS),
     **dict.fromkeys(["recipe", "run", "graph", "plan", "environment", "cli"], ROOF),
 }
-# evaluation asks the corpus which of its test items were trained on: data flows that way
+# evaluation may ask the corpus, once that module exists, which of its test items were trained on
 BETWEEN_ROOMS = {("evaluation", f"{PACKAGE}.corpus.decontaminate")}
 
 

@@ -55,6 +55,55 @@ def test_a_kill_after_both_renames_leaves_the_new_result(tmp_path: Path) -> None
     assert not (tmp_path / "node.old").exists()
 
 
+def test_a_full_disk_at_the_manifest_keeps_the_finished_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "node"
+    partial = manifest.begin(folder, "f")
+    (partial / "weights").write_text("hours of work")
+
+    def full(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "write_atomically", full)
+        with pytest.raises(OSError, match="No space"):
+            manifest.finish(folder, _manifest())
+    assert (manifest.begin(folder, "f") / "weights").read_text() == "hours of work"
+
+
+def test_a_kill_after_the_manifest_is_finished_by_the_next_run(tmp_path: Path) -> None:
+    folder = tmp_path / "node"
+    _finish(folder, "old")
+    partial = manifest.begin(folder, "f")
+    (partial / "data").write_text("new")
+    (partial / "manifest.json").write_text((folder / "manifest.json").read_text())
+    manifest.recover(folder)
+    assert (folder / "data").read_text() == "new"
+    assert sorted(path.name for path in folder.iterdir()) == ["data", "manifest.json"]
+    assert not partial.exists()
+
+
+def test_a_text_that_cannot_be_written_leaves_the_old_one_and_nothing_beside_it(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    manifest.write_atomically(file, "old")
+    with pytest.raises(UnicodeEncodeError):
+        manifest.write_atomically(file, "\ud800")
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_reading_sees_a_replacement_that_was_killed_and_changes_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "node"
+    _finish(folder, "old")
+    folder.rename(tmp_path / "node.old")
+    assert manifest.read_manifest(folder) is not None
+    assert [path.name for path in tmp_path.iterdir()] == ["node.old"]
+
+
+def test_a_missing_file_is_named_and_no_bug(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.jinja: no such file"):
+        FileHashes(tmp_path / "store")(tmp_path / "none.jinja")
+
+
 def test_partial_work_is_kept_for_the_same_fingerprint_only(tmp_path: Path) -> None:
     folder = tmp_path / "node"
     (manifest.begin(folder, "a") / "half").write_text("x")
@@ -132,6 +181,9 @@ def test_two_processes_cannot_hold_one_run(tmp_path: Path) -> None:
     ("error", "reason"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), "disk is full"),
+        (OSError(errno.EFBIG, "File too large"), "larger than is allowed"),
+        (RuntimeError("I/O error: File too large (os error 27)"), "larger than is allowed"),
+        (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 41 vs 3"), "disk is full"),
         (OSError(errno.EROFS, "Read-only file system"), "read-only"),
         (RuntimeError("SafetensorError: I/O error: No space left on device (os error 28)"), "disk is full"),
     ],

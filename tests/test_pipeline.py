@@ -20,6 +20,7 @@ from pediatricsgpt import graph
 from pediatricsgpt.manifest import read_manifest
 from pediatricsgpt.recipe import load_recipe
 from pediatricsgpt.records import PEDIATRIC_TASKS, read_json_lines, read_rows
+from pediatricsgpt.text import key
 from pediatricsgpt.run import Run
 
 REPOSITORY = Path(__file__).parents[1]
@@ -113,6 +114,44 @@ def test_kept_and_rejected_is_read_at_every_step(finished: Path) -> None:
     for counts in json.loads((finished / "corpus/curated/counts.json").read_text()).values():
         assert counts["kept"] + counts["rejected"] == counts["read"]
         assert sum(counts["reasons"].values()) == counts["rejected"]
+    records = len(read_rows(finished / "corpus/curated/records.parquet"))
+    made = {name: _counts(finished, name) for name in ("instructions", "preferences", "cpt")}
+    for name in ("instructions", "preferences"):
+        counts = made[name]
+        assert counts["kept"] + counts["rejected"] == counts["read"] > 0
+        assert counts["kept"] == len(_rows(finished, name))
+        assert counts["rejected"] == len(list(read_json_lines(finished / "corpus" / name / "rejects.jsonl")))
+    counts = made["instructions"]
+    assert counts["texts"] + counts["dialogues"] + counts["preference_pairs"] == records
+    counts = made["preferences"]
+    assert counts["prompts"] == counts["prompts_asked"] + counts["prompts_too_long"] + counts["prompts_not_drawn"]
+    assert counts["read"] == counts["prompts_asked"] + made["instructions"]["preference_pairs"]
+    counts = made["cpt"]
+    assert counts["texts"] == counts["texts_used"] + counts["texts_without_medicine"]
+    left_out = counts["left_out_behaviour"] + counts["left_out_budget"]
+    assert counts["instructions"] == counts["instructions_used"] + left_out
+
+
+def _counts(run: Path, name: str) -> dict[str, Any]:
+    """The counts of a step of the corpus."""
+    counts: dict[str, Any] = json.loads((run / "corpus" / name / "manifest.json").read_text())["counts"]
+    assert all(isinstance(value, int) for value in counts.values())
+    return counts
+
+
+def test_every_instruction_row_has_its_place(finished: Path) -> None:
+    rows = _rows(finished, "instructions")
+    pediatric = {row["id"] for row in rows if row["split"] == "train" and row["task"] in PEDIATRIC_TASKS}
+    placed = [*pediatric, *(row["id"] for name in ("sft", "held_out") for row in _rows(finished, name))]
+    assert sorted(placed) == sorted(row["id"] for row in rows)
+
+
+def test_the_preference_pairs_are_in_the_statistics_and_the_report(finished: Path) -> None:
+    shown = pedgpt(finished.parents[1], "corpus", "stats", str(finished)).stdout
+    assert "sides of the preference pairs" in shown
+    found = json.loads(pedgpt(finished.parents[1], "corpus", "stats", str(finished), "--json").stdout)
+    assert found["sets"]["preferences"]["rows"] == len(_rows(finished, "preferences"))
+    assert "Sides of the preference pairs" in (finished / "report.html").read_text(encoding="utf-8")
 
 
 def test_no_held_out_group_is_in_any_training_set(finished: Path) -> None:
@@ -126,14 +165,17 @@ def test_no_held_out_group_is_in_any_training_set(finished: Path) -> None:
 
 
 def test_no_held_out_answer_stands_in_any_training_text(finished: Path) -> None:
-    """By content, whatever the groups say."""
-    answers = {turn["content"] for row in _rows(finished, "held_out") for turn in row["messages"][1::2]}
-    long = [answer for answer in answers if len(answer) >= 40]
+    """By content, whatever the groups say; the demo's corpus is checked in `corpus/test_build_instructions.py`."""
+    turns = [turn for row in _rows(finished, "held_out") for turn in row["messages"]]
+    long = [said for turn in turns if turn["role"] == "assistant" and len(said := key(turn["content"])) >= 40]
     assert len(long) > 20
-    trained = "\n".join(
-        [row["text"] for row in _rows(finished, "cpt")]
-        + [turn["content"] for name in ("sft", "experts") for row in _rows(finished, name) for turn in row["messages"]]
-    )
+    texts = [row["text"] for row in _rows(finished, "cpt")]
+    texts += [
+        turn["content"] for name in ("sft", "experts") for row in _rows(finished, name) for turn in row["messages"]
+    ]
+    pairs = _rows(finished, "preferences")
+    texts += [turn["content"] for row in pairs for turn in (*row["prompt"], *row["chosen"], *row["rejected"])]
+    trained = "\n".join(map(key, texts))
     assert [answer for answer in long if answer in trained] == []
 
 

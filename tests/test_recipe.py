@@ -128,6 +128,41 @@ def test_set_refuses_what_is_no_setting(tmp_path: Path) -> None:
     assert "'name' is no block" in _error(tmp_path, GOOD, "name.x=1")
 
 
+def test_set_reaches_the_entries_of_a_list(tmp_path: Path) -> None:
+    assert _load(tmp_path, GOOD, "corpus.sources.0.path=other").corpus.sources[0].path == Path("other")
+    assert "there is no entry 3; the list has 1" in _error(tmp_path, GOOD, "corpus.sources.3.path=x")
+    assert "name an entry by its number" in _error(tmp_path, GOOD, "corpus.sources.a.path=x")
+
+
+def test_an_error_of_set_names_set_and_one_of_the_file_its_line(tmp_path: Path) -> None:
+    assert _error(tmp_path, GOOD + "dfpo:\n  beta: 0.1\n", "dfpo.beta=x").startswith("--set dfpo.beta: ")
+    assert _error(tmp_path, GOOD, "seed=1", "model.init={}").startswith("--set model.init: ")
+    assert "recipe.yaml:13: dfpo.beta" in _error(tmp_path, GOOD + "dfpo:\n  beta: x\n", "dfpo.mu=1")
+
+
+def test_a_block_that_is_null_is_said_in_plain_words(tmp_path: Path) -> None:
+    said = "cpt must be a block of settings, not null; leave it out to take the defaults"
+    assert said in _error(tmp_path, GOOD + "cpt: null\n")
+    assert "model must be a block of settings, not 3" in _error(tmp_path, GOOD.split("model:")[0] + "model: 3\n")
+    assert "leave it out" not in _error(tmp_path, GOOD.split("model:")[0] + "model: 3\n")
+
+
+def test_a_field_of_several_types_has_its_own_name_in_errors(tmp_path: Path) -> None:
+    message = _error(tmp_path, GOOD + "experts: {target_modules: 3}\n")
+    assert "experts.target_modules:" in message
+    assert "more problem" not in message
+
+
+def test_a_key_that_stands_twice_names_both_lines(tmp_path: Path) -> None:
+    message = _error(tmp_path, GOOD + "sft:\n  max_length: 64\n  max_length: 128\n")
+    assert "recipe.yaml:14: 'max_length' stands twice, on line 13 and on line 14" in message
+
+
+def test_a_folder_instead_of_a_recipe_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="this is a folder"):
+        load_recipe(tmp_path)
+
+
 def test_every_setting_is_documented() -> None:
     lines = list(documentation())
     settings = [line.strip() for line in lines if not line.strip().startswith("#")]

@@ -74,6 +74,36 @@ def test_a_changed_source_file_is_noticed(tmp_path: Path) -> None:
     assert _execute(tmp_path, _node("a", files=[source])) == ["a"]
 
 
+def test_a_file_that_moves_within_a_source_folder_is_noticed(tmp_path: Path) -> None:
+    first, second = tmp_path / "books/one/a.txt", tmp_path / "books/two/a.txt"
+    for folder in (first.parent, second.parent):
+        folder.mkdir(parents=True)
+    first.write_text("1")
+    _execute(tmp_path, _node("a", files=[first]))
+    first.rename(second)
+    assert _execute(tmp_path, _node("a", files=[second])) == ["a"]
+
+
+def test_a_project_that_moves_is_no_change(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    (old / "source").write_text("1")
+    _execute(old, _node("a", files=[old / "source"]))
+    old.rename(new)
+    assert _execute(new, _node("a", files=[new / "source"])) == []
+
+
+def test_states_leave_the_disk_alone_and_a_run_repairs_it(tmp_path: Path) -> None:
+    _execute(tmp_path, _node("a"), _node("b", "a"))
+    (tmp_path / "runs/x/a").rename(tmp_path / "runs/x/a.old")
+    run = _run(tmp_path, _node("a"), _node("b", "a"))
+    before = sorted(tmp_path.rglob("*"))
+    assert [state.status for state in run.states(run.nodes)] == ["done", "done"]
+    assert sorted(tmp_path.rglob("*")) == before
+    assert run.execute(run.nodes) == []
+    assert (tmp_path / "runs/x/a/data").is_file()
+
+
 def test_a_failure_leaves_earlier_and_older_results_valid(tmp_path: Path) -> None:
     _execute(tmp_path, _node("a"), _node("b", "a"))
 

@@ -217,13 +217,14 @@ def _instructions(context: Context) -> dict[str, Any]:
 
 
 def _cpt_set(context: Context) -> dict[str, Any]:
-    from pediatricsgpt.corpus.build.hybrid import cpt_set
+    from pediatricsgpt.corpus.build.hybrid import account, cpt_set
 
     records = read_records(context.inputs["corpus/curated"] / RECORDS)
     rows = read_rows(context.inputs["corpus/instructions"] / ROWS, "instruction")
     built = cpt_set(records, rows, context.recipe.corpus.build.cpt, context.recipe.seed)
     write_rows(context.folder / ROWS, built, "cpt")
-    return {"rows": len(built), "characters": sum(len(row["text"]) for row in built)}
+    characters = sum(len(row["text"]) for row in built)
+    return {"rows": len(built), "characters": characters, **account(records, rows, built)}
 
 
 def _sft_set(context: Context) -> dict[str, Any]:
@@ -309,9 +310,22 @@ def _preferences(context: Context) -> dict[str, Any]:
     )
     records = read_records(context.inputs["corpus/curated"] / RECORDS)
     general, general_rejects = preferences.general_pairs(records, settings)
-    write_rows(context.folder / ROWS, [*medical, *general], "preference")
-    _write_rejects(context, [*rejects, *general_rejects])
-    return {"medical_pairs": len(medical), "general_pairs": len(general), "rejected": len(rejects + general_rejects)}
+    pairs, left_out = [*medical, *general], [*rejects, *general_rejects]
+    read = len(prompts) + sum(record.shape == "preference" for record in records)
+    if len(pairs) + len(left_out) != read:
+        raise RuntimeError(f"preferences: {read} read, but {len(pairs)} pairs and {len(left_out)} rejects")
+    write_rows(context.folder / ROWS, pairs, "preference")
+    _write_rejects(context, left_out)
+    counted = json.dumps(preferences.statistics(pairs, left_out), ensure_ascii=False, indent=1)
+    (context.folder / "statistics.json").write_text(counted, encoding="utf-8")
+    return {
+        "medical_pairs": len(medical),
+        "general_pairs": len(general),
+        "read": read,
+        "kept": len(pairs),
+        "rejected": len(left_out),
+        **preferences.prompt_counts(rows, settings),
+    }
 
 
 def _evaluate(model: str, context: Context) -> dict[str, Any]:

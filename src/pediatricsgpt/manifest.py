@@ -330,4 +330,7 @@ def _disk_reason(error: BaseException) -> str | None:
         return _DISK_ERRORS[errno.ENOSPC]
     if "File too large" in message or "os error 27" in message:
         return _DISK_ERRORS[errno.EFBIG]
+    # PyTorch keeps not even the text: a checkpoint that was cut off says only where it ended.
+    if "PytorchStreamWriter" in message or ("inline_container" in message and "unexpected pos" in message):
+        return f"PyTorch could not write a checkpoint: {_DISK_ERRORS[errno.ENOSPC]}"
     return None

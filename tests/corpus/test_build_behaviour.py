@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from importlib import resources
+
 import pytest
+import yaml
 
 from pediatricsgpt.corpus.build import behaviour
 from pediatricsgpt.corpus.settings import BehaviourSettings
@@ -33,6 +36,34 @@ def test_it_is_no_doctor_and_prescribes_nothing() -> None:
     assert all("不是医生" in answer for answer in answers(rows, "你是医生"))
     assert all("120" in answer for answer in answers(rows, "抽搐"))
     assert all("120" in answer for answer in answers(rows, "嘴唇发紫"))
+
+
+def test_every_answer_fits_its_question() -> None:
+    rows = behaviour.instructions(BehaviourSettings())
+    fitting = {
+        "ChatGPT": "不是，我是PediatricsGPT",
+        "医师资格证": "没有医师资格",
+        "当成我家孩子的医生": "不可以",
+        "身份证号吗": "不需要",
+        "保密吗": "隐私说明",
+        "病历照片": "请不要发送",
+        "做不到": "我不能",
+        "没有处方": "不能。处方药必须凭处方",
+        "再见": "再见",
+        "嘴唇发紫，你能处理": "不能处理急症",
+    }
+    for question, answer in fitting.items():
+        assert answers(rows, question), question
+        assert all(answer in given for given in answers(rows, question)), question
+
+
+def test_no_answer_of_an_item_with_several_says_yes_or_no_to_one_of_its_questions_only() -> None:
+    """Answers take turns: one that begins with a bare yes or no would meet questions that it does not answer."""
+    items = yaml.safe_load(resources.files(behaviour.__package__).joinpath(behaviour.FILE).read_text("utf-8"))["items"]
+    mixed = [item for item in items if len(item["answers"]) > 1 and len(item["questions"]) > 1]
+    assert mixed
+    bare = ("不可以", "可以", "不是", "是的", "不能", "能")
+    assert not [answer for item in mixed for answer in item["answers"] if answer.startswith(bare)]
 
 
 def write(tmp_path, text: str):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pediatricsgpt.corpus.build.hybrid import as_text, cpt_set
+from pediatricsgpt.corpus.build.hybrid import account, as_text, cpt_set
 from pediatricsgpt.corpus.settings import HybridSettings
 from pediatricsgpt.records import write_rows
 
@@ -73,3 +73,14 @@ def test_the_order_is_shuffled_by_the_seed_alone(records, rows) -> None:
     assert built == cpt_set(records, list(reversed(rows)), settings, seed=17)
     assert built != cpt_set(records, rows, settings, seed=18)
     assert [row["form"] for row in built] != sorted(row["form"] for row in built)
+
+
+def test_what_is_left_out_is_counted(records, rows) -> None:
+    built = cpt_set(records, rows, HybridSettings(instruction_share=0.1), seed=17)
+    counts = account(records, rows, built)
+    assert counts["texts"] == counts["texts_used"] + counts["texts_without_medicine"] == 7
+    assert counts["texts_without_medicine"] == 1  # the names of the authors
+    assert counts["pieces"] + counts["instructions_used"] == len(built)
+    assert counts["instructions"] == 160
+    assert counts["left_out_behaviour"] == 80
+    assert counts["left_out_budget"] == 80 - counts["instructions_used"] > 0

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from pediatricsgpt.corpus.build.preferences import general_pairs, medical_pairs, prompts_for_low_answers
+from pediatricsgpt.corpus.build.preferences import (
+    general_pairs,
+    is_degenerate,
+    medical_pairs,
+    prompt_counts,
+    prompts_for_low_answers,
+    statistics,
+)
 from pediatricsgpt.corpus.settings import PreferenceSettings
 from pediatricsgpt.records import write_rows
 
@@ -59,3 +66,48 @@ def test_the_models_answer_is_the_low_side_and_named(make, tmp_path) -> None:
     assert pairs[0]["parents"] == [rows[0]["id"]]
     assert pairs[0]["steps"][-1] == {"name": "low_answer", "version": 1, "teacher": "sft", "prompt_hash": ""}
     write_rows(tmp_path / "rows.parquet", pairs, "preference")
+
+
+def test_prompts_that_are_not_asked_are_counted(make) -> None:
+    rows = [make.row("medkqa", n) for n in range(5)] + [make.row("general", 1), make.row("medkqa", 9, split="held_out")]
+    rows[0]["messages"] = [{"role": "user", "content": "问" * 51}, {"role": "assistant", "content": "答。"}]
+    assert prompt_counts(rows, SETTINGS) == {
+        "prompts": 5,
+        "prompts_too_long": 1,
+        "prompts_not_drawn": 1,
+        "prompts_asked": 3,
+    }
+    assert len(prompts_for_low_answers(rows, SETTINGS, seed=17)) == 3
+
+
+def test_broken_characters_are_no_answer(make) -> None:
+    row = make.row("medkqa", 1)
+    pairs, rejects = medical_pairs([row], {row["id"]: "多喝水\ufffd。"})
+    assert pairs == []
+    assert rejects[0].reason.split(":")[0] == "broken characters"
+
+
+def test_loops_are_counted_and_kept(make) -> None:
+    assert is_degenerate("发热，" * 20)
+    assert is_degenerate("的" * 30 + "孩子发烧怎么办")
+    assert not is_degenerate("发热发热发热")
+    assert not is_degenerate("建议监测体温，多喝水，必要时到医院检查血常规，注意观察孩子的精神状态。")
+    rows = [make.row("medkqa", n) for n in range(2)]
+    pairs, _ = medical_pairs(rows, {rows[0]["id"]: "咳嗽" * 20, rows[1]["id"]: "不知道。"})
+    found = statistics(pairs, [])["sets"]["preferences"]
+    assert (found["rows"], found["low_answers"], found["degenerate_low_answers"]) == (2, 2, 1)
+
+
+def test_statistics_tell_what_the_sides_could_be_told_apart_by(make) -> None:
+    records = [
+        make.preference("写一首诗", "您好！好诗一首。", "坏诗。", split="train"),
+        make.preference("写两首诗", "1. 好诗。\n2. 又一首。", "你好，坏诗。", split="train"),
+    ]
+    pairs, rejects = general_pairs(records, SETTINGS)
+    found = statistics(pairs, rejects)["sets"]["preferences"]
+    assert (found["rows"], found["low_answers"]) == (2, 0)
+    chosen, rejected = found["sides"]["chosen"], found["sides"]["rejected"]
+    assert (chosen["greeting"], chosen["list"], chosen["longer"]) == (0.5, 0.5, 1.0)
+    assert (rejected["greeting"], rejected["list"], rejected["longer"]) == (0.5, 0.0, 0.0)
+    assert chosen["length"]["p100"] == len("1. 好诗。\n2. 又一首。")
+    assert statistics([], [])["sets"]["preferences"]["sides"]["chosen"]["greeting"] == 0.0

@@ -104,7 +104,7 @@ def _set_statistics(rows: Sequence[Row]) -> dict[str, Any]:
         "distinct": len({row["id"] for row in rows}),
         "groups": len({row["group"] for row in rows}),
         "characters": sum(lengths),
-        "length": {f"p{share}": _percentile(lengths, share) for share in _PERCENTILES} if rows else {},
+        "length": percentiles(lengths),
         "turns": _counted(_answers(row) for row in rows if "messages" in row),
         **counted,
         "source": _counted(row["source"]["name"] for row in rows),
@@ -134,6 +134,12 @@ def _answers(row: Row) -> int:
 def _teachers(row: Row) -> list[str]:
     """The models that wrote something in a row; `none` where rules alone did."""
     return sorted({step["teacher"] for step in row["steps"]} - {"none"}) or ["none"]
+
+
+def percentiles(lengths: Iterable[int]) -> dict[str, int]:
+    """The 5th to the 100th percentile of lengths by name; none of no lengths."""
+    ordered = sorted(lengths)
+    return {f"p{share}": _percentile(ordered, share) for share in _PERCENTILES} if ordered else {}
 
 
 def _percentile(ordered: Sequence[int], share: int) -> int:

@@ -31,7 +31,7 @@ def corpus_folder(folder: Path) -> Path:
 
 
 def statistics(folder: Path) -> dict[str, Any]:
-    """What `corpus/card/statistics.json` says.
+    """What `corpus/card/statistics.json` says, and of the preference pairs, once they are made, their own statistics.
 
     Raises:
         UserError: the corpus was not built to its end.
@@ -40,6 +40,10 @@ def statistics(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError("the corpus is not built to its end; run `pedgpt corpus build RECIPE`", path)
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    pairs = corpus_folder(folder) / "preferences"
+    if (pairs / "manifest.json").is_file() and (pairs / "statistics.json").is_file():
+        made = json.loads((pairs / "statistics.json").read_text(encoding="utf-8"))
+        found = {part: {**found[part], **made[part]} for part in found}
     return found
 
 
@@ -152,6 +156,8 @@ def statistics_tables(found: dict[str, Any]) -> Iterator[Table]:
         tasks = ", ".join(f"{task} {number:,}" for task, number in (one.get("task") or one.get("form") or {}).items())
         sets.add_row(name, f"{one['rows']:,}", f"{one['characters']:,}", tasks)
     yield sets
+    if sides := found["sets"].get("preferences", {}).get("sides"):
+        yield _sides_table(sides)
     dropped = Table(title="dropped", title_justify="left")
     dropped.add_column("step")
     dropped.add_column("reason")
@@ -160,3 +166,15 @@ def statistics_tables(found: dict[str, Any]) -> Iterator[Table]:
         for reason, number in reasons.items():
             dropped.add_row(step, reason, f"{number:,}")
     yield dropped
+
+
+def _sides_table(sides: dict[str, Any]) -> Table:
+    from rich.table import Table
+
+    table = Table(title="sides of the preference pairs", title_justify="left")
+    for column in ("side", "median length", "longer", "greeting", "list"):
+        table.add_column(column, justify="left" if column == "side" else "right")
+    for side, one in sides.items():
+        shares = (f"{100 * one[name]:.0f} %" for name in ("longer", "greeting", "list"))
+        table.add_row(side, f"{one['length'].get('p50', 0):,}", *shares)
+    return table

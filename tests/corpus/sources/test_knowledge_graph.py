@@ -83,6 +83,7 @@ def test_triples_are_joined_by_head_and_relation(read: Read, make: Make) -> None
     assert [(record.source.locator.line, record.source.locator.row) for record in records] == [(2, 1), (3, 2), (4, 3)]
     assert [record.department for record in records] == ["儿科", "儿科", "unknown"]
     assert sorted((reject.where, reject.reason.split(":")[0]) for reject in rejects) == [
+        ("a.csv:6, row 5", "triple said before"),
         ("a.csv:7, row 6", "not a medical relation"),
         ("a.csv:8, row 7", "empty field"),
         ("a.csv:9, row 8", "2 fields, expected 3 (head, relation, tail)"),

@@ -33,6 +33,31 @@ def cpt_set(records: Iterable[Record], rows: Iterable[Row], settings: HybridSett
     return shuffled([*plain, *_within(shuffled(told, seed), budget)], seed)
 
 
+def account(records: Iterable[Record], rows: Iterable[Row], built: Sequence[Row]) -> dict[str, int]:
+    """What became of the training texts and rows that `cpt_set` was given: used, or left out for which reason.
+
+    Args:
+        records: as for `cpt_set`.
+        rows: as for `cpt_set`.
+        built: what it gave back.
+    """
+    texts = {record.id for record in records if record.split == "train" and record.shape == "text"}
+    train = [row for row in rows if trained(row)]
+    behaviour = sum(row["task"] in _NOT_TOLD for row in train)
+    told = sum(row["form"] == "instruction" for row in built)
+    used = {parent for row in built if row["form"] == "plain" for parent in row["parents"]}
+    return {
+        "texts": len(texts),
+        "texts_used": len(used),
+        "texts_without_medicine": len(texts - used),
+        "pieces": len(built) - told,
+        "instructions": len(train),
+        "instructions_used": told,
+        "left_out_behaviour": behaviour,
+        "left_out_budget": len(train) - behaviour - told,
+    }
+
+
 def _plain(record: Record, settings: HybridSettings) -> Iterator[Row]:
     """Pieces of a section, each under its headings; a fact of a knowledge graph as a sentence.
 

@@ -5,7 +5,9 @@ its number (`（二）传播途径`; `structure.bare_heading` takes it off). Sec
 parts with the same title. The group is the document, named by its title without `关于印发…的通知`, so that the same
 guideline as JSON, PDF and DOCX is one group; its edition belongs to the name.
 
-Locators: the line in text files; in JSON the line of the field `content`; the page in PDF files.
+Locators: the line in text files, the page in PDF files. What has no lines of its own says it behind the section's
+name: in JSON `(line 12 of content)`, `line` being where the object begins in the file; in DOCX `(paragraph 12)`, blank
+paragraphs not counted and each row of a table being one.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import io
 import re
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pediatricsgpt.corpus.sources import classical
@@ -27,7 +30,7 @@ from pediatricsgpt.corpus.sources.layout import (
     take_contents,
     tidy,
 )
-from pediatricsgpt.corpus.sources.rows import RowError, json_rows, reject_row
+from pediatricsgpt.corpus.sources.rows import Row, RowError, json_rows, reject_row
 from pediatricsgpt.corpus.sources.structure import Section, marked_heading, parts, rejoin, sections, setting
 from pediatricsgpt.errors import require_extra
 from pediatricsgpt.records import Locator, Record, Reject
@@ -47,6 +50,14 @@ _MIN_TITLE_KEY = 6
 _MIN_TEXT = 20
 
 
+@dataclass(frozen=True, slots=True)
+class _Within:
+    """Lines that are none of the file: what to call them, and the row of the file in which they stand."""
+
+    unit: str
+    row: Row | None = None
+
+
 def read_json(file: SourceFile) -> Result:
     """Documents of a JSON file: an object, an array or JSON lines of `title` and `content` (`url` and `year` unused).
 
@@ -61,7 +72,8 @@ def read_json(file: SourceFile) -> Result:
         except RowError as error:
             rejects.append(reject_row(file, row, str(error)))
             continue
-        found, empty = _records(file, _lines(content), clean_title(title), row=row.number)
+        within = _Within("line {} of content", row)
+        found, empty = _records(file, _lines(content), clean_title(title), within=within)
         if not found and not empty:
             rejects.append(reject_row(file, row, "nothing but a title"))
             continue
@@ -111,10 +123,14 @@ def read_docx(file: SourceFile) -> Result:
         raise require_extra("documents", ImportError(name="mammoth")) from error
     except MarkItDownException as error:
         raise file.error("the DOCX file is damaged") from error
-    lines = [Line(tidy(line)) for line in text.split("\n")]
-    if not any(line.text for line in lines):
+    lines: list[Line] = []
+    number = 0
+    for line in map(tidy, text.split("\n")):
+        number += bool(line)
+        lines.append(Line(line, max(1, number)))
+    if not number:
         raise file.error("the document holds no text")
-    return _records(file, lines)
+    return _records(file, lines, within=_Within("paragraph {}"))
 
 
 def _is_docx(data: bytes) -> bool:
@@ -174,42 +190,49 @@ def _lines(text: str) -> list[Line]:
 
 
 def _records(
-    file: SourceFile, lines: Sequence[Line], title: str = "", *, paged: bool = False, row: int | None = None
+    file: SourceFile, lines: Sequence[Line], title: str = "", *, paged: bool = False, within: _Within | None = None
 ) -> Result:
     """Records and rejects of one document. `paged` lines are free of page numbers already."""
     body = drop_web_foot(lines)
     body = drop_blank_lines(body if paged else drop_page_numbers(body))
     body, contents = take_contents(body)
     title, body = take_title(body, title or file.path.stem, known=bool(title))
-    return _section_results(file, title, sections(rejoin(body, contents)), row)
+    return _section_results(file, title, sections(rejoin(body, contents)), within)
 
 
-def _section_results(file: SourceFile, title: str, found: Sequence[Section], row: int | None = None) -> Result:
+def _section_results(file: SourceFile, title: str, found: Sequence[Section], within: _Within | None = None) -> Result:
     records: list[Record] = []
     rejects: list[Reject] = []
     for section in found:
         if section.paragraphs:
-            records += _section_records(file, title, section, row)
+            records += _section_records(file, title, section, within)
         else:
-            where = f"{file.name}, {Locator(section.start.page, section.start.line, row)}"
+            where = f"{file.name}, {_locator(section.start, '', within)}"
             rejects.append(
                 Reject("read", "heading without text: a figure or a table in its place", where, section.path)
             )
     return records, rejects
 
 
-def _section_records(file: SourceFile, title: str, section: Section, row: int | None = None) -> list[Record]:
+def _section_records(file: SourceFile, title: str, section: Section, within: _Within | None = None) -> list[Record]:
     """The records of a section: one, or one for each part of a long section."""
     records = []
     group = document_group(title)
     heading = " / ".join(section.path)
     for number, (start, text) in enumerate(parts(section), 1):
         name = f"{heading} ({number})".strip() if number > 1 else heading
-        # What stands before the first heading is found by the title, where there is neither page nor line.
-        section_name = name or (None if start.page or start.line else title)
-        locator = Locator(start.page, start.line, row, section_name)
+        locator = _locator(start, name, within)
         records.append(file.record(group=group, locator=locator, text=text, title=[title, *section.path]))
     return records
+
+
+def _locator(start: Line, name: str, within: _Within | None) -> Locator:
+    """Where a section begins: `line` is a line of the file; what is none stands behind the section's name."""
+    if within is None:
+        return Locator(start.page, start.line, None, name or None)
+    place = within.unit.format(start.line)
+    section = f"{name} ({place})" if name else place
+    return Locator(None, within.row.line if within.row else None, within.row.number if within.row else None, section)
 
 
 def document_group(title: str) -> str:

@@ -336,7 +336,7 @@ def sections(paragraphs: Sequence[Paragraph]) -> list[Section]:
             current = found[-1] if found and found[-1].path == path else Section(path, paragraph.start)
             found += [] if found and found[-1] is current else [current]
         current.paragraphs.append(paragraph)
-    below = [following.path for following in found[1:]] + [[]]
+    below = [*(following.path for following in found[1:]), []][: len(found)]
     return [
         section
         for section, after in zip(found, below, strict=True)

@@ -14,6 +14,7 @@ from pediatricsgpt.manifest import Manifest
 from pediatricsgpt.records import AGE_BANDS, FAMILIES, TASKS
 
 STATISTICS = "corpus/card/statistics.json"
+PAIR_STATISTICS = "corpus/preferences/statistics.json"
 CURATED_COUNTS = "corpus/curated/counts.json"
 EXPERT_COUNTS = "corpus/experts/counts.json"
 _EXAMPLES = 3
@@ -257,15 +258,30 @@ def label_tables(run: RunFiles) -> list[LabelTable]:
             counted = {name: values for name, values in counted.items() if values}
             if counted:
                 tables.append(_label_table(field, title, counted))
+        if sides := statistics.get("preferences", {}).get("sides"):
+            tables.append(_sides_table(sides, int(statistics["preferences"]["rows"])))
     return tables
 
 
+def _sides_table(sides: Mapping[str, Mapping[str, Any]], rows: int) -> LabelTable:
+    """By what the two sides of the preference pairs could be told apart without reading them."""
+    found: list[tuple[str, Sequence[Share | None]]] = []
+    for name, title in (("longer", "longer side"), ("greeting", "begins with a greeting"), ("list", "holds a list")):
+        shares = [float(side[name]) for side in sides.values()]
+        found.append(
+            (title, [Share(round(share * rows), round(100 * share, 2)) if share else None for share in shares])
+        )
+    return LabelTable("Sides of the preference pairs", list(sides), found, 0)
+
+
 def _set_statistics(run: RunFiles) -> dict[str, dict[str, Any]]:
-    statistics = run.json(STATISTICS)
-    if statistics is None:
-        return {}
-    with expected(run.folder / STATISTICS):
-        return {str(name): dict(one) for name, one in statistics["sets"].items()}
+    found: dict[str, dict[str, Any]] = {}
+    for path in (STATISTICS, PAIR_STATISTICS):
+        statistics = run.json(path)
+        if statistics is not None:
+            with expected(run.folder / path):
+                found |= {str(name): dict(one) for name, one in statistics["sets"].items()}
+    return found
 
 
 def _label_table(field: str, title: str, counted: Mapping[str, Mapping[str, int]]) -> LabelTable:
