@@ -7,9 +7,11 @@ import io
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ import yaml
 from rich.console import Console
 
 from pediatricsgpt.evaluation.metrics import score as score_pairs
-from tests.conftest import NO_ROOT, can_mount
+from tests.conftest import NO_ROOT, can_mount, excused
 
 REPOSITORY = Path(__file__).parents[1]
 TOKENIZER = REPOSITORY / "examples/tokenizer"
@@ -238,6 +240,9 @@ def test_every_path_that_a_recipe_names_is_checked_before_anything_runs(tmp_path
     assert "no such file" in _refused(
         tmp_path, "corpus", "build", recipe, "--set", "corpus.build.behaviour.file=none.x"
     )
+    shutil.rmtree(tmp_path / "runs")
+    assert "none.x: no such file" in _refused(tmp_path, "run", recipe, "--set", "model.chat_template=none.x")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_plan_estimates_a_first_run_cuts_no_number_and_leaves_the_disk_alone(tmp_path: Path) -> None:
@@ -268,29 +273,47 @@ def test_score_shows_how_far_it_is(tmp_path: Path) -> None:
     assert "100%" in console.file.getvalue()
 
 
-def _limited() -> None:
-    """No file may be larger than 30 kB: how a full disk looks without being root. Python ignores the signal."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+def _limit(largest: int) -> None:
+    """No file may be larger: nearly what a full disk is, without being root. Python ignores the signal."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
 
 
-@pytest.mark.parametrize(("node", "size"), [("corpus/sources/bad", 16), ("base", 128)])
-def test_a_file_that_may_not_grow_is_one_line_and_loses_nothing(tmp_path: Path, node: str, size: int) -> None:
-    if node != "base":
+@pytest.mark.parametrize(
+    ("node", "largest", "said"),
+    [
+        ("corpus/sources/bad", 30_000, "larger than is allowed"),
+        ("base", 30_000, "larger than is allowed"),
+        pytest.param("cpt", 600_000, "PyTorch could not write a checkpoint", marks=pytest.mark.check),
+    ],
+)
+def test_a_file_that_may_not_grow_is_one_line_and_loses_nothing(
+    tmp_path: Path, node: str, largest: int, said: str
+) -> None:
+    own_source = node == "corpus/sources/bad"
+    if own_source:
         digits = (f"{index:x}" for index in range(3000))
         rows = [{"question": content_hash(digit), "answer": content_hash(digit + "a")} for digit in digits]
         (tmp_path / "qa.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    recipe = _recipe(tmp_path, **({} if node == "base" else {"kind": "dataset", "path": "qa.jsonl"}))
-    changes = ("--set", f"model.init.hidden_size={size}", "--set", f"model.init.intermediate_size={size}")
+    recipe = _recipe(tmp_path, **({"kind": "dataset", "path": "qa.jsonl"} if own_source else {}))
+    changes = ("--set", "cpt.max_length=32", "--set", "cpt.trainer={max_steps: 2, save_steps: 1}")
     command = [sys.executable, "-m", "pediatricsgpt.cli", "run", recipe, *changes, "--until", node]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, preexec_fn=_limited)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, preexec_fn=partial(_limit, largest))
     assert done.returncode == 2, done.stderr
     assert len([line for line in done.stderr.splitlines() if line.strip()]) == 1, done.stderr
-    assert "a file would be larger than is allowed here" in done.stderr
+    assert said in done.stderr
     assert node in done.stderr
     assert not (tmp_path / "runs/x" / node).exists()
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "runs/x" / node / "manifest.json").is_file()
+
+
+def test_want_of_root_excuses_a_skip_only_where_nothing_can_be_mounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert excused(f"{NO_ROOT}, to mount a tiny file system") is not can_mount()
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    can_mount.cache_clear()
+    assert excused(f"{NO_ROOT}, to mount a tiny file system")
+    can_mount.cache_clear()
 
 
 @pytest.mark.check

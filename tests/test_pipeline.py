@@ -20,8 +20,8 @@ from pediatricsgpt import graph
 from pediatricsgpt.manifest import read_manifest
 from pediatricsgpt.recipe import load_recipe
 from pediatricsgpt.records import PEDIATRIC_TASKS, read_json_lines, read_rows
-from pediatricsgpt.text import key
 from pediatricsgpt.run import Run
+from pediatricsgpt.text import key
 
 REPOSITORY = Path(__file__).parents[1]
 RECIPE = REPOSITORY / "tests/tiny.yaml"

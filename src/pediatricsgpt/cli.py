@@ -135,10 +135,14 @@ def run(
     runs: Runs = Path("runs"),
 ) -> None:
     """Run a whole recipe: corpus, four phases, evaluation, report. What is up to date is skipped."""
+    from pediatricsgpt.recipe import check_paths
+
     work = _open(recipe, changes, name, runs)
     if start:
         work.force(start)
     nodes = work.select([until]) if until else work.nodes
+    if not until:
+        check_paths(work.recipe, work.recipe_folder)  # rather now than after an hour of what comes before
     _execute(work, [node.name for node in nodes])
     if not until:
         _finish(work)

@@ -261,9 +261,9 @@ def finish(folder: Path, manifest: Manifest) -> None:
 def _replace(folder: Path, partial: Path) -> None:
     """Put finished work in its place. The state goes last: until then, unfinished work is known by it."""
     old = folder.with_name(folder.name + ".old")
-    if old.exists():
-        shutil.rmtree(old) if folder.exists() else old.rename(folder)
     if folder.exists():
+        if old.exists():
+            shutil.rmtree(old)
         folder.rename(old)
     partial.rename(folder)
     (folder / _STATE).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ SHAPE = Shape(hidden=8, intermediate=16, layers=2, heads=2, key_value_heads=1, h
 
 
 def _trained(targets: object) -> int:
-    """Parameters of the experts, out of the memory: what they need beyond the same run with none of them."""
+    """Parameters of the experts on these modules."""
     settings = ExpertsSettings.model_construct(target_modules=targets, r=2, num_experts=3, max_length=16, trainer={})
     return estimate._expert_parameters(SHAPE, settings)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pediatricsgpt import text as chinese
-from pediatricsgpt.corpus import card
+from pediatricsgpt.corpus import statistics as counting
 from pediatricsgpt.corpus.build.rows import Row, characters, derived, reject, shuffled, trained
 from pediatricsgpt.corpus.settings import PreferenceSettings
 from pediatricsgpt.records import PEDIATRIC_TASKS, Message, Record, Reject, Step, provenance
@@ -134,13 +134,13 @@ def _low_reason(low: str, reference: str) -> str:
 
 
 def statistics(rows: Sequence[Row], rejects: Sequence[Reject]) -> dict[str, Any]:
-    """The counts of `card.statistics` for the one set `preferences`, and what its two sides look like.
+    """The counts of `corpus.statistics` for the one set `preferences`, and what its two sides look like.
 
     `sides` has, for `chosen` and `rejected`, the lengths and the shares of rows that begin with a greeting, hold a list
     or are the longer one: what a model could learn to tell the sides apart by, instead of by what they say.
     `degenerate_low_answers` counts the model's answers that mostly repeat one or two characters.
     """
-    counted = card.statistics({"preferences": rows}, rejects)
+    counted = counting.statistics({"preferences": rows}, rejects)
     of_rows = {side: [_said(row, side) for row in rows] for side in ("chosen", "rejected")}
     low = [_said(row, "rejected") for row in rows if row["steps"][-1]["name"] == LOW_ANSWER_STEP.name]
     counted["sets"]["preferences"] |= {
@@ -159,7 +159,7 @@ def _side_statistics(texts: Sequence[str], others: Sequence[str]) -> dict[str, A
         return round(sum(found) / len(texts), 4) if texts else 0.0
 
     return {
-        "length": card.percentiles([len(text) for text in texts]),
+        "length": counting.percentiles([len(text) for text in texts]),
         "greeting": share(_GREETING.match(text) is not None for text in texts),
         "list": share(len(_LIST_LINE.findall(text)) > 1 for text in texts),
         "longer": share(len(text) > len(other) for text, other in zip(texts, others, strict=True)),
