@@ -159,6 +159,14 @@ def test_an_output_folder_that_cannot_be_written(tmp_path: Path) -> None:
     assert "/proc" in _refused(tmp_path, "run", recipe, "--runs", "/proc/runs")
 
 
+def test_an_output_file_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text('{"prediction": "多喝水", "reference": "多喝水"}\n', encoding="utf-8")
+    (tmp_path / "q.jsonl").write_text('{"question": "发烧"}\n', encoding="utf-8")
+    assert "cannot be written" in _refused(tmp_path, "score", "p.jsonl", "--json", "nowhere/x.json")
+    assert "this is a folder" in _refused(tmp_path, "score", "p.jsonl", "--json", ".")
+    assert "cannot be written" in _refused(tmp_path, "generate", "m", "--data", "q.jsonl", "--out", "/proc/g.jsonl")
+
+
 def test_the_commands_that_look_need_something_to_look_at(tmp_path: Path) -> None:
     assert "pedgpt corpus build" in _refused(tmp_path, "corpus", "stats", ".")
     assert "no run here" in _refused(tmp_path, "report", ".")

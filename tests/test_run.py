@@ -151,3 +151,10 @@ def test_the_manifest_accounts_for_inputs_and_counts(tmp_path: Path) -> None:
     assert second.counts == {"rows": 2}
     assert second.versions["pediatricsgpt"]
     assert second.peak_memory_mb > 0
+
+
+def test_a_folder_means_what_it_gives_by_itself(tmp_path: Path) -> None:
+    nodes = (_node("corpus/a"), _node("corpus/b", "corpus/a"), _node("sft", "corpus/b"), _node("corpus/pairs", "sft"))
+    run = _run(tmp_path, *nodes, _node("evaluation/sft", "sft"))
+    assert [node.name for node in run.select(["corpus"])] == ["corpus/a", "corpus/b"]
+    assert [node.name for node in run.select(["evaluation"])] == ["corpus/a", "corpus/b", "sft", "evaluation/sft"]

@@ -168,7 +168,7 @@ def _finish(work: Run) -> None:
         path = write_report(work.folder)
     for title, text in answers_to_one_question(work.folder):
         console.print(f"[bold]{title}[/bold]  ", end="")
-        console.print(text, markup=False, highlight=False)
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
     console.print(f"report: {path}", highlight=False, soft_wrap=True)
 
 
@@ -232,7 +232,7 @@ def corpus_show(
     row_id: Annotated[str | None, typer.Option("--id", help="One row, back to its file and line or page.")] = None,
     rejects: Annotated[bool, typer.Option("--rejects", help="What was dropped, with reasons.")] = False,
     which: Annotated[str, typer.Option("--set", help="cpt, sft, experts, preferences or held_out.")] = "experts",
-    count: Annotated[int, typer.Option("-n", help="How many rows.")] = 5,
+    count: Annotated[int, typer.Option("-n", min=1, help="How many rows.")] = 5,
 ) -> None:
     """Show rows of a corpus, one row with its whole provenance, or what was rejected and why."""
     from pediatricsgpt.corpus import look
@@ -273,7 +273,7 @@ for _phase, _text in {
 def preview(
     recipe: RecipeFile,
     phase: Annotated[str, typer.Argument(help="cpt, sft, dfpo or experts.", show_default=False)],
-    count: Annotated[int, typer.Option("-n", help="How many rows.")] = 2,
+    count: Annotated[int, typer.Option("-n", min=1, help="How many rows.")] = 2,
     changes: Set = None,
     name: Name = None,
     runs: Runs = Path("runs"),
@@ -300,6 +300,18 @@ def preview(
 # -- models and measures ---------------------------------------------------------------------------------------------
 
 
+def _check_output(path: Path) -> None:
+    """Find out before the work whether its result can be written."""
+    if path.is_dir():
+        raise UserError("this is a folder; name a file", path)
+    probe = path.with_name(path.name + ".partial")
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"cannot be written: {error.strerror}; name a file in a folder that can", path) from error
+
+
 @app.command()
 def generate(
     model: Model,
@@ -313,8 +325,7 @@ def generate(
     from pediatricsgpt.manifest import disk_errors
 
     items = read_items(data)
-    if not out.parent.is_dir():
-        raise UserError("no such folder", out.parent)
+    _check_output(out)
     _quiet()
     from pediatricsgpt.evaluation.evaluate import predict
     from pediatricsgpt.models.engine import Engine, Sampling
@@ -346,6 +357,8 @@ def score(
     from pediatricsgpt.manifest import disk_errors, write_atomically
     from pediatricsgpt.progress import progress_of
 
+    if out is not None:
+        _check_output(out)
     with progress_of(errors, "scoring") as advance:
         found = score_file(file, profile, progress=advance)
     console.print(render_table(found))

@@ -230,7 +230,14 @@ def _cpt_set(context: Context) -> dict[str, Any]:
 def _sft_set(context: Context) -> dict[str, Any]:
     from pediatricsgpt.corpus.build.sft import sft_set
 
-    return _instruction_set(context, sft_set(_instruction_rows(context)))
+    rows = sft_set(_instruction_rows(context))
+    if all(row["task"] != "general" for row in rows):
+        context.console.print(
+            "  [yellow]warning:[/yellow] no general or multi-department row for SFT: all sources are pediatric; "
+            "add general ones, or phase 2 learns only who it is",
+            highlight=False,
+        )
+    return _instruction_set(context, rows)
 
 
 def _expert_set(context: Context) -> dict[str, Any]:

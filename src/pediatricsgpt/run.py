@@ -11,7 +11,6 @@ import contextlib
 import os
 import resource
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,7 +109,11 @@ class Run:
                 self._forced.add(node.name)
 
     def _named(self, stage: str) -> list[Node]:
-        found = [node for node in self.nodes if node.name == stage or node.name.startswith(stage + "/")]
+        exact = [node for node in self.nodes if node.name == stage]
+        below = [node for node in self.nodes if node.name.startswith(stage + "/")]
+        # `--until corpus` means what sources alone give, not the preference pairs, which need a trained model.
+        own = [node for node in below if all(name.startswith(stage + "/") for name in node.inputs)]
+        found = exact or own or below
         if not found:
             names = ", ".join(dict.fromkeys(node.name.split("/")[0] for node in self.nodes))
             raise UserError(f"no stage '{stage}'; there are {names} and their steps, as `pedgpt plan` lists them")
@@ -233,8 +236,6 @@ def prepare_torch(recipe: Recipe) -> None:
     import torch
     import transformers
 
-    # They speak to the authors of libraries above us, and would stand between our own lines.
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|peft|trl|accelerate")
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
     transformers.set_seed(recipe.seed)

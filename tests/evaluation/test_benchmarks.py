@@ -56,6 +56,13 @@ def test_the_same_items_whatever_else_is_in_the_file(tmp_path: Path) -> None:
     assert few[0].reference == "答"
 
 
+def test_no_document_fills_a_test_by_itself(tmp_path: Path) -> None:
+    book = [{**instruction(f"第{number}篇", "答", split="held_out"), "group": "document:book"} for number in range(40)]
+    others = [instruction(f"第{number}个问题", "答", split="held_out") for number in range(5)]
+    items = held_out_items(write(tmp_path, "instruction", [*book, *others]), ["medkqa"], 8)
+    assert sum(item.messages[0]["content"].endswith("篇") for item in items) == 3
+
+
 def test_own_files_take_questions_and_dialogues(tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl"
     path.write_text(

@@ -32,12 +32,30 @@ def test_an_existing_model_trains_under_a_reference(model_folder: Path, loaded: 
     assert through.tokenizer.chat_template == loaded.tokenizer.chat_template
 
 
+TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}<|im_end|>{% endfor %}"
+
+
 def test_a_template_of_the_recipe_replaces_the_bases_own(model_folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "own.jinja").write_text("{{ messages[0].content }}", encoding="utf-8")
+    (tmp_path / "own.jinja").write_text(TEMPLATE, encoding="utf-8")
     folder = tmp_path / "base"
     folder.mkdir()
     make_base(ModelSettings(base=str(model_folder), chat_template=Path("own.jinja")), folder, tmp_path, seed=1)
-    assert load(folder).tokenizer.chat_template == "{{ messages[0].content }}"
+    assert load(folder).tokenizer.chat_template == TEMPLATE
+
+
+def test_a_template_that_cannot_serve_is_told_before_any_training(model_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.jinja").write_text("{% for m in messages %}{{ m.content | upper }}{% endfor %}", encoding="utf-8")
+    with pytest.raises(UserError, match="changes what the assistant said"):
+        make_base(ModelSettings(base=str(model_folder), chat_template=Path("own.jinja")), tmp_path, tmp_path, seed=1)
+
+
+def test_a_base_without_tokenizer_is_refused(model_folder: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(model_folder, base)
+    for file in base.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(UserError, match="no tokenizer in this folder"):
+        make_base(ModelSettings(base=str(base)), tmp_path, Path(), seed=1)
 
 
 def test_a_folder_without_weights_is_refused(model_folder: Path, tmp_path: Path) -> None:

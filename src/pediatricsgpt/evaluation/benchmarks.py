@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,13 +42,24 @@ class Item:
 def held_out_items(path: Path, tasks: Sequence[str], max_items: int) -> list[Item]:
     """The last turn of each held-out dialogue of the given tasks before its farewell, at most `max_items` of a task.
 
-    Which ones is decided by a hash of their ids, so that adding data replaces few of them.
+    Which ones is decided by a hash of their ids, so that adding data replaces few of them; documents and dialogues
+    take turns.
     """
     items = []
     for task in tasks:
         rows = [row for row in read_rows(path, "instruction") if row["task"] == task]
-        items += [_item(row) for row in sorted(rows, key=lambda row: by_hash(row["id"]))[:max_items]]
+        items += [_item(row) for row in _spread(rows)[:max_items]]
     return items
+
+
+def _spread(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows in the order of a hash, one of each group before the second of any: no book fills a test by itself."""
+    seen: Counter[str] = Counter()
+    placed = []
+    for row in sorted(rows, key=lambda row: by_hash(row["id"])):
+        placed.append((seen[row["group"]], by_hash(row["id"]), row))
+        seen[row["group"]] += 1
+    return [row for _, _, row in sorted(placed, key=lambda item: item[:2])]
 
 
 def by_hash(text: str) -> str:

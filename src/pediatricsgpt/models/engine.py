@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 from pediatricsgpt.errors import UserError
@@ -20,6 +20,18 @@ class Sampling:
     max_new_tokens: int = 256
     temperature: float = 0.0
     repetition_penalty: float = 1.0
+
+
+class _Stop:
+    """Ends a generation when its listener has gone; in the form that transformers asks for."""
+
+    def __init__(self, stopped: Event) -> None:
+        self._stopped = stopped
+
+    def __call__(self, ids: Any, scores: Any, **kwargs: Any) -> Any:
+        import torch
+
+        return torch.full((ids.shape[0],), self._stopped.is_set(), dtype=torch.bool, device=ids.device)
 
 
 class Engine:
@@ -66,18 +78,22 @@ class Engine:
         streamer = TextIteratorStreamer(self._tokenizer, skip_prompt=True, skip_special_tokens=True)
         inputs = torch.tensor([ids], device=self._model.device)
         failed: list[Exception] = []
+        stopped = Event()
 
         def work() -> None:
             try:
-                self._generate_ids(inputs, torch.ones_like(inputs), streamer)
+                self._generate_ids(inputs, torch.ones_like(inputs), streamer, stopped)
             except Exception as error:  # noqa: BLE001 (raised again below, in the thread that waits for the text)
                 failed.append(error)
                 streamer.end()
 
         thread = Thread(target=work, daemon=True)
         thread.start()
-        yield from streamer
-        thread.join()
+        try:
+            yield from streamer
+        finally:  # also when nobody listens any more (Ctrl-C): a thread left running breaks the interpreter's end
+            stopped.set()
+            thread.join()
         if failed:
             raise failed[0]
 
@@ -103,10 +119,11 @@ class Engine:
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in batch], device=device)
         output = self._generate_ids(ids, mask)
         texts: list[str] = self._tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
-        return [text.strip() for text in texts]
+        return [text.rstrip("\ufffd").strip() for text in texts]  # the limit may fall inside a character
 
-    def _generate_ids(self, ids: Any, mask: Any, streamer: Any = None) -> Any:
+    def _generate_ids(self, ids: Any, mask: Any, streamer: Any = None, stopped: Event | None = None) -> Any:
         import torch
+        from transformers import StoppingCriteriaList
 
         sampling = self._sampling
         greedy: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
@@ -120,6 +137,7 @@ class Engine:
                 pad_token_id=self._tokenizer.pad_token_id,
                 eos_token_id=self._end_tokens(),
                 streamer=streamer,
+                stopping_criteria=StoppingCriteriaList([_Stop(stopped)] if stopped else []),
                 **chosen,
             )
 

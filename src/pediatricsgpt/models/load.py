@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -10,11 +11,15 @@ from typing import Any
 
 from pediatricsgpt.errors import UserError, require_extra
 from pediatricsgpt.manifest import digest, hash_folder
+from pediatricsgpt.models.encode import encode_dialogue
 from pediatricsgpt.models.settings import InitSettings, ModelSettings
+from pediatricsgpt.records import Message
 
+_EXCHANGE = [Message(role=role, content=role) for role in ("user", "assistant", "user", "assistant")]
 BASE_REFERENCE = "base.json"
 _IDENTITY = "identity.json"
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "*.tiktoken", "tokenization_*.py")
 
 
 @dataclass(slots=True)
@@ -58,6 +63,7 @@ def _refer(settings: ModelSettings, folder: Path, recipe_folder: Path) -> dict[s
         "chat_template": template,
     }
     content = hash_folder(Path(base)) if local else f"{base}@{revision}"
+    encode_dialogue(tokenizer_of(settings, recipe_folder), _EXCHANGE)  # a template that cannot serve is told now
     identity = {"content": content, "chat_template": template}
     for name, value in ((BASE_REFERENCE, reference), (_IDENTITY, identity)):
         (folder / name).write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
@@ -252,6 +258,8 @@ def _check_folder(folder: Path) -> None:
         raise UserError("no config.json in this folder: it is not a model", folder)
     if not any(next(folder.glob(pattern), None) for pattern in _WEIGHTS):
         raise UserError("no weights in this folder (*.safetensors or pytorch_model*.bin)", folder)
+    if not any(next(folder.glob(pattern), None) for pattern in _TOKENIZERS):
+        raise UserError("no tokenizer in this folder (tokenizer.json or the like); copy it from its origin", folder)
 
 
 def _transformers() -> Any:
@@ -260,4 +268,6 @@ def _transformers() -> Any:
     except ImportError as error:
         raise require_extra("train", error) from error
     transformers.logging.disable_progress_bar()
+    # They speak to the authors of libraries above us, and would stand between our own lines.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|peft|trl|accelerate")
     return transformers

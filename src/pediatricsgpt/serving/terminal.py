@@ -47,6 +47,9 @@ def chat(engine: Engine, lines: Iterable[str], say: Callable[[str], None]) -> No
             except UserError as error:  # the dialogue has outgrown the model's window
                 say(f"{error.message}\n（/new 开始新对话）\n")
                 messages.pop()
+            except KeyboardInterrupt:  # the user has heard enough: the answer ends, the chat goes on
+                say("\n")
+                messages.pop()
             else:
                 messages.append(Message(role="assistant", content=answer))
 

@@ -93,9 +93,13 @@ def run(trainer: Any, job: Job, loaded: Loaded, prepared: Prepared) -> dict[str,
         counts for the manifest: rows, tokens, steps, and the share of parameters that were trained.
     """
     trainer.remove_callback(PrinterCallback)  # it prints every log as a dictionary
-    trainer.add_callback(ProgressBar(job.name, job.console))
+    bar = ProgressBar(job.name, job.console)
+    trainer.add_callback(bar)
     checkpoint = last_checkpoint(job.checkpoints)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:  # an interrupted bar would leave the terminal without its cursor
+        bar.close()
     trainer.save_model(str(job.folder))
     # It holds absolute paths and a pickle; the recipe and the manifest say the same in the open.
     (job.folder / "training_args.bin").unlink(missing_ok=True)

@@ -51,5 +51,9 @@ class ProgressBar(TrainerCallback):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Close the bar."""
+        self.close()
+
+    def close(self) -> None:
+        """Give the terminal back; closing twice does no harm."""
         if self._progress is not None:
             self._progress.stop()

@@ -60,7 +60,9 @@ def ask(record: Record, settings: RolePlaySettings, classical: bool = False) -> 
     answer = first_piece(asked.answer, settings.max_answer_characters)
     if len(answer) < settings.min_answer_characters:
         return f"answer too short: {len(answer)} characters"
-    return Asked(asked.question, answer, asked.case)
+    # What an old book prescribes may be poison: no answer of it stands without that being said.
+    note: str = rules("questions")["classical_note"] if classical else ""
+    return Asked(asked.question, note + answer, asked.case)
 
 
 def _row(record: Record, asked: Asked) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,4 +48,4 @@ def _shown(item: Compared, opened: bool) -> Shown:
 
 
 def _cut(text: str) -> str:
-    return words.shortened(text, _LONGEST)
+    return words.shortened(re.sub(r"\s*\n\s*\n\s*", "\n\n", text), _LONGEST)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pediatricsgpt.evaluation.compare import Change
 from pediatricsgpt.evaluation.report import words
 from pediatricsgpt.evaluation.report.corpus import Leakage
 from pediatricsgpt.evaluation.report.files import PHASES, RunFiles
@@ -150,4 +151,12 @@ def _chinese_changes(measured: Measured | None) -> list[tuple[str, str]]:
     if not parts or measured is None:
         return []
     first, last = (words.MODEL_NAMES[name][1] for name in (measured.models[0], measured.models[-1]))
-    return [("ROUGE-L 变化", f"{last}相对{first}：{'；'.join(parts)}。")]
+    steps = [pair[0] for task in measured.tasks for pair in task.changes[:-1] if pair]
+    worse = sum(_is_worse(change) for change in steps)
+    setbacks = f"各阶段之间另有 {worse} 处变差，见指标一节。" if worse else ""
+    title = f"{last}相对{first}（基座若为随机权重，与之相比变好并无意义）"
+    return [("ROUGE-L 变化", f"{title}：{'；'.join(parts)}。{setbacks}")]
+
+
+def _is_worse(change: Change) -> bool:
+    return change.difference.verdict == "worse"
