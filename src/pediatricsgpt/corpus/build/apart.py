@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pediatricsgpt import text as chinese
 from pediatricsgpt.corpus.build.rows import Row, trained
 from pediatricsgpt.corpus.deduplicate import MIN_PASSAGE_KEY, MIN_QUESTION_KEY
+from pediatricsgpt.corpus.rules import rules
 from pediatricsgpt.records import Locator, Message, Record, Reject
 
 
@@ -52,10 +53,11 @@ def _training_texts(rows: Iterable[Row], records: Iterable[Record]) -> Iterator[
 
 def _shown(rows: Iterable[Row], texts: Iterable[str]) -> set[int]:
     """Which rows have a long answer that stands in one of the texts, in time linear in their length."""
+    note: str = rules("questions")["classical_note"]  # ours, before what an old book says
     beginnings: dict[str, dict[str, set[int]]] = {}
     for row in rows:
         for turn in row["messages"]:
-            answer = chinese.key(turn["content"]) if turn["role"] == "assistant" else ""
+            answer = chinese.key(turn["content"].removeprefix(note)) if turn["role"] == "assistant" else ""
             if len(answer) >= MIN_PASSAGE_KEY:
                 beginnings.setdefault(answer[:MIN_PASSAGE_KEY], {}).setdefault(answer, set()).add(id(row))
     found: set[int] = set()
