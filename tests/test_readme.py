@@ -79,11 +79,12 @@ def test_the_demo_learns_and_stays_within_its_memory(demo: Path) -> None:
     manifests = [read_manifest(path.parent) for path in run.rglob("manifest.json")]
     assert len(manifests) == 25
     assert max(entry.peak_memory_mb for entry in manifests if entry) < 6 * 1024
-    means = [
-        yaml.safe_load((run / f"evaluation/{model}/held_out_loss.json").read_text())["mean"]
-        for model in ("base", "cpt", "sft", "experts")
-    ]
-    assert means == sorted(means, reverse=True)
+    means = {
+        model: yaml.safe_load((run / f"evaluation/{model}/held_out_loss.json").read_text())["mean"]
+        for model in ("base", "cpt", "sft", "dfpo", "experts")
+    }
+    assert all(means[model] < means["base"] - 1 for model in means if model != "base")
+    assert means["experts"] < means["dfpo"]  # phase 4 trains on the kind of dialogue that is held out
 
 
 @pytest.mark.check

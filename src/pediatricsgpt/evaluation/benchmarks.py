@@ -48,11 +48,11 @@ def held_out_items(path: Path, tasks: Sequence[str], max_items: int) -> list[Ite
     items = []
     for task in tasks:
         rows = [row for row in read_rows(path, "instruction") if row["task"] == task]
-        items += [_item(row) for row in _spread(rows)[:max_items]]
+        items += [_item(row) for row in spread(rows)[:max_items]]
     return items
 
 
-def _spread(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def spread(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows in the order of a hash, one of each group before the second of any: no book fills a test by itself."""
     seen: Counter[str] = Counter()
     placed = []

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pediatricsgpt.evaluation.benchmarks import by_hash
+from pediatricsgpt.evaluation.benchmarks import spread
 from pediatricsgpt.evaluation.statistics import bootstrap_ratio
 from pediatricsgpt.models.encode import IGNORED, Encoded, encode_dialogue
 from pediatricsgpt.models.load import Loaded
@@ -30,7 +30,7 @@ class HeldOutLoss:
 
 def choose_rows(rows: Sequence[dict[str, Any]], max_rows: int) -> list[dict[str, Any]]:
     """The rows for the held-out loss, the same for every model of a run."""
-    return sorted(rows, key=lambda row: by_hash(row["id"]))[:max_rows]
+    return spread(rows)[:max_rows]
 
 
 def held_out_loss(
