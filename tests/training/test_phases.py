@@ -85,6 +85,9 @@ class _Killer(TrainerCallback):
         if state.global_step == 5:
             raise _Killed
 
+    def close(self) -> None:
+        """It stands in the place of the progress bar, which is closed whatever happens."""
+
 
 @pytest.mark.parametrize(
     ("train", "settings"),
