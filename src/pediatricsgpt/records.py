@@ -23,15 +23,6 @@ if TYPE_CHECKING:
 TASKS = ("medkqa", "evidiag", "trerecom", "general", "safety", "self")
 PEDIATRIC_TASKS = ("medkqa", "evidiag", "trerecom")
 FAMILIES = ("specialised", "conversation", "distilled", "general", "behaviour")
-SOURCE_KINDS = (
-    "textbook",
-    "guideline",
-    "knowledge_graph",
-    "conversation",
-    "dataset",
-    "preferences",
-    "text",
-)
 
 # Upper bound in months (exclusive) of each age band, youngest first; 28 days are 28 / 30.4375 months.
 AGE_BANDS: tuple[tuple[str, float], ...] = (

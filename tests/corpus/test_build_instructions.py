@@ -11,12 +11,15 @@ from pediatricsgpt.corpus.build import reconstruct
 from pediatricsgpt.corpus.build.hybrid import cpt_set
 from pediatricsgpt.corpus.build.instructions import build_instructions
 from pediatricsgpt.corpus.execute import curate
+from pediatricsgpt.corpus.rules import rules
 from pediatricsgpt.corpus.settings import BuildSettings, CorpusSettings
 from pediatricsgpt.corpus.sources import read_source
 from pediatricsgpt.text import key
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 ANSWER = "腺病毒肺炎最常发生于六个月至五岁儿童，尤其是两岁以下儿童，患慢性基础疾病者更易发生重症，需要高度关注。"
+
+NOTE: str = rules("questions")["classical_note"]
 
 
 def questions(rows):
@@ -85,7 +88,7 @@ def demo():
 def test_no_held_out_answer_of_the_demo_stands_in_its_training_texts(demo) -> None:
     _, rows, trained = demo
     answers = {
-        key(turn["content"])
+        key(turn["content"].removeprefix(NOTE))  # ours, before what an old book says
         for row in rows
         for turn in row["messages"]
         if row["split"] == "held_out" and turn["role"] == "assistant"

@@ -3,16 +3,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from pediatricsgpt.corpus import sources
-from pediatricsgpt.corpus.settings import SourceSettings
+from pediatricsgpt.corpus.settings import SourceKind, SourceSettings
 from pediatricsgpt.corpus.sources import read_source
 from pediatricsgpt.corpus.sources.rows import json_rows
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.records import SOURCE_KINDS, content_id, read_records, write_records
+from pediatricsgpt.records import content_id, read_records, write_records
 
 Read = Callable[..., Any]
 Make = Callable[..., Path]
@@ -103,7 +103,7 @@ def test_sources_that_hold_nothing_stop_the_run(
 
 
 def test_every_kind_has_a_reader(make: Make, read: Read) -> None:
-    for kind in SOURCE_KINDS:
+    for kind in get_args(SourceKind):
         with pytest.raises(UserError, match="unknown extension"):
             read(make("a.unknown", "甲"), kind)
 

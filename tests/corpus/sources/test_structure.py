@@ -13,7 +13,6 @@ from pediatricsgpt.corpus.sources.layout import Line, drop_web_foot, take_conten
 from pediatricsgpt.corpus.sources.structure import (
     Paragraph,
     Section,
-    bare_heading,
     marked_heading,
     parts,
     rejoin,
@@ -140,13 +139,6 @@ def test_lists_and_short_lines_stay_on_their_own() -> None:
 )
 def test_headings_are_known_by_mark_length_and_lack_of_prose(text: str, rank: int | None) -> None:
     assert marked_heading(text) == rank
-
-
-def test_a_heading_can_be_had_without_its_number() -> None:
-    assert bare_heading("（二）传播途径。") == "传播途径"
-    assert bare_heading("第三章 呼吸系统疾病") == "呼吸系统疾病"
-    assert bare_heading("【治疗】") == "治疗"
-    assert bare_heading("概述") == "概述"
 
 
 def titles(*texts: str) -> list[tuple[list[str], str]]:

@@ -1,7 +1,7 @@
 """Textbooks, guidelines and other texts: JSON, PDF, DOCX, Markdown, plain text, and the classical textbooks.
 
 One record per deepest section; its title is the document's title and the headings down to it. A printed heading keeps
-its number (`（二）传播途径`; `structure.bare_heading` takes it off). Sections of more than 1,500 characters come in
+its number (`（二）传播途径`). Sections of more than 1,500 characters come in
 parts with the same title. The group is the document, named by its title without `关于印发…的通知`, so that the same
 guideline as JSON, PDF and DOCX is one group; its edition belongs to the name.
 

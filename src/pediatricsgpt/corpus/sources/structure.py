@@ -138,12 +138,6 @@ def marked_heading(text: str) -> int | None:
     return None
 
 
-def bare_heading(text: str) -> str:
-    """A heading without its number: of `（二）传播途径。` 传播途径."""
-    found = next((found for _, mark in _MARKS if (found := mark.match(text))), None)
-    return text[found.end() if found else 0 :].strip("【】 ").rstrip("。：: ")
-
-
 def _is_heading_text(text: str) -> bool:
     if text.count("（") + text.count("(") != text.count("）") + text.count(")"):
         return False
