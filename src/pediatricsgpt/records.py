@@ -53,12 +53,16 @@ class Message(TypedDict):
 
 @dataclass(slots=True)
 class Locator:
-    """Where in its file a record stands. Lines, rows and pages count from 1; absent ones are None."""
+    """Where in its file a record stands. Lines, rows and pages count from 1; absent ones are None.
+
+    `seconds` is where a piece of a recording begins.
+    """
 
     page: int | None = None
     line: int | None = None
     row: int | None = None
     section: str | None = None
+    seconds: float | None = None
 
     def __str__(self) -> str:
         parts = [f"{name} {value}" for name, value in dataclasses.asdict(self).items() if value is not None]
@@ -176,7 +180,9 @@ def _schemas() -> dict[str, pa.Schema]:
 
     text = pa.string()
     message = pa.list_(pa.struct([("role", text), ("content", text)]))
-    locator = pa.struct([("page", pa.int32()), ("line", pa.int32()), ("row", pa.int32()), ("section", text)])
+    locator = pa.struct(
+        [("page", pa.int32()), ("line", pa.int32()), ("row", pa.int32()), ("section", text), ("seconds", pa.float64())]
+    )
     names = ("name", "kind", "file", "file_hash", "licence", "consent", "purpose", "retrieved")
     source = pa.struct([*((name, text) for name in names), ("locator", locator)])
     steps = pa.list_(pa.struct([("name", text), ("version", pa.int32()), ("teacher", text), ("prompt_hash", text)]))

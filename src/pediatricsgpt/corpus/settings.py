@@ -9,7 +9,9 @@ from pydantic import Field, field_validator
 
 from pediatricsgpt.settings import Settings
 
-SourceKind = Literal["textbook", "guideline", "knowledge_graph", "conversation", "dataset", "preferences", "text"]
+SourceKind = Literal[
+    "textbook", "guideline", "knowledge_graph", "conversation", "recording", "dataset", "preferences", "text"
+]
 
 
 class SourceSettings(Settings):
@@ -18,7 +20,7 @@ class SourceSettings(Settings):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     """Short name, used in file names and on every row: small letters, digits, - and _"""
     kind: SourceKind
-    """What it is: textbook, guideline, knowledge_graph, conversation, dataset, preferences or text"""
+    """What it is: textbook, guideline, knowledge_graph, conversation, recording, dataset, preferences or text"""
     path: Path
     """File, folder or glob, relative to the recipe"""
     licence: str = Field(min_length=2)
@@ -29,6 +31,29 @@ class SourceSettings(Settings):
     """What it may be used for, for example training"""
     retrieved: str = ""
     """Day on which it was obtained (YYYY-MM-DD), where known"""
+    ocr: Literal["auto", "never"] = "auto"
+    """Documents: `auto` reads pages without a text layer, and images, by OCR; `never` rejects them"""
+    entities: Path | None = None
+    """Knowledge graphs: folder or file of entity tables (surface form -> normal form) that are applied"""
+    speech_model: Path | None = None
+    """Recordings: folder of a CTranslate2 Whisper model; required for kind recording"""
+    lexicon: Path | None = None
+    """Recordings: own pairs of heard and meant words (YAML), beside the packaged pediatric ones"""
+
+
+class DeidentifySettings(Settings):
+    """What identifies a person is replaced (rules, Chinese clinical, tuned to children)."""
+
+    enabled: bool = True
+    """Switch it off only for sources that hold no person"""
+    exempt_kinds: list[SourceKind] = Field(default_factory=lambda: ["textbook", "guideline", "knowledge_graph"])
+    """Kinds of sources that are left as they are: published books and tables"""
+    key_file: Path | None = None
+    """Where surrogates can be turned back: a file outside the run's folder, made if absent; null: irreversible"""
+    floor_numbers: float = Field(default=0.98, ge=0.0, le=1.0)
+    """Measured recall on numbers below which no corpus is published"""
+    floor_names: float = Field(default=0.95, ge=0.0, le=1.0)
+    """Measured recall on names below which no corpus is published"""
 
 
 class CleanSettings(Settings):
@@ -38,6 +63,39 @@ class CleanSettings(Settings):
     """Sections of text shorter than this are rejected"""
     min_answer_characters: int = Field(default=6, ge=1)
     """Dialogues whose doctor says less than this in all are rejected ("好的", "谢谢")"""
+
+
+class QualitySettings(Settings):
+    """Small scored filters, each with its reason and threshold."""
+
+
+class DeduplicateSettings(Settings):
+    """Exact and near duplicates."""
+
+    near: bool = True
+    """Also drop near-duplicates, not only exact ones"""
+    threshold: float = Field(default=0.8, gt=0.0, le=1.0)
+    """Jaccard similarity of character n-grams from which two texts are near-duplicates"""
+    ngram: int = Field(default=3, ge=1, le=10)
+    """Length of those n-grams, in characters"""
+
+
+class EvaluationSetSettings(Settings):
+    """A test set that no training set may contain."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    """Short name, shown in the leakage report"""
+    path: Path
+    """File, folder or glob, relative to the recipe; any shape that a source of kind dataset or conversation has"""
+
+
+class DecontaminateSettings(Settings):
+    """Every training set against the held-out rows and the test sets that are named here."""
+
+    against: list[EvaluationSetSettings] = Field(default_factory=list)
+    """Public benchmarks and own test sets; the run's own held-out rows always are one"""
+    remove: bool = True
+    """Remove matching training rows; false only reports them"""
 
 
 class SplitSettings(Settings):
@@ -121,7 +179,15 @@ class CorpusSettings(Settings):
 
     sources: list[SourceSettings] = Field(min_length=1)
     """The sources, in the order in which duplicates are kept: the first one wins"""
+    engine: Literal["local", "ray"] = "local"
+    """Where the steps run: processes of this machine, or a Ray cluster"""
+    workers: int | None = Field(default=None, ge=1)
+    """Processes of the local engine; null: as many as there are cores"""
+    deidentify: DeidentifySettings = DeidentifySettings()
     clean: CleanSettings = CleanSettings()
+    quality: QualitySettings = QualitySettings()
+    deduplicate: DeduplicateSettings = DeduplicateSettings()
+    decontaminate: DecontaminateSettings = DecontaminateSettings()
     split: SplitSettings = SplitSettings()
     build: BuildSettings = BuildSettings()
 
