@@ -1,4 +1,4 @@
-"""Medical facts in Chinese text, as exact decimals with their place. So far: ages.
+"""Ages of persons in Chinese text, in exact months.
 
 An age decides what is right for a child, and a duration that is taken for an age (咳嗽3个月) puts a school child among
 the infants. So years (岁) count as an age unless their context says otherwise, while months, weeks and days count only
