@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pediatricsgpt.text import decode, han_share, key, normalise, sentences
+from pediatricsgpt.text import Decoded, decode, decode_lines, han_share, key, normalise, sentences
 
 SIMPLIFIED = "孩子发烧三天，体温三十九度，咳嗽有痰，请问医生怎么办？"
 TRADITIONAL = "孩子發燒三天，體溫三十九度，咳嗽有痰，請問醫生怎麼辦？"
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "gb18030"])
 def test_the_encoding_of_a_chinese_file_is_found_and_said(encoding: str) -> None:
     found = decode(SIMPLIFIED.encode(encoding))
     assert found.text == SIMPLIFIED
@@ -23,8 +24,58 @@ def test_the_encoding_of_a_chinese_file_is_found_and_said(encoding: str) -> None
 
 
 def test_big5_is_told_from_gb18030() -> None:
-    assert decode(TRADITIONAL.encode("big5")).text == TRADITIONAL
+    assert decode(TRADITIONAL.encode("big5")) == Decoded(TRADITIONAL, "big5")
     assert decode(TRADITIONAL.encode("gb18030")).text == TRADITIONAL
+
+
+def test_utf16_without_a_mark_is_told_with_and_without_line_ends() -> None:
+    for text in (SIMPLIFIED, f"{SIMPLIFIED}\n{SIMPLIFIED}\n", f"{TRADITIONAL}\r\n38.5℃"):
+        assert decode(text.encode("utf-16-le")) == Decoded(text, "utf-16-le")
+        assert decode(text.encode("utf-16-be")) == Decoded(text, "utf-16-be")
+
+
+def test_each_line_of_a_mixed_file_is_read_in_its_own_encoding() -> None:
+    lines = [SIMPLIFIED.encode("gb18030")] * 3 + [SIMPLIFIED.encode(), b"plain", TRADITIONAL.encode("big5")]
+    found = decode(b"\n".join(lines))
+    assert found.text.split("\n") == [SIMPLIFIED] * 4 + ["plain", TRADITIONAL]
+    assert found.encoding == "mixed: gb18030, utf-8, big5"
+    assert found.main == "gb18030"
+    assert decode(SIMPLIFIED.encode()).main == "utf-8"
+
+
+def test_one_utf8_line_in_a_gb18030_file_is_not_read_as_garbage() -> None:
+    text = f"{SIMPLIFIED}\n" * 200
+    found = decode(text.encode("gb18030") + SIMPLIFIED.encode())
+    assert found.text == text + SIMPLIFIED
+    assert found.encoding == "mixed: gb18030, utf-8"
+
+
+def test_lines_that_no_encoding_fits_are_named_and_the_others_keep_their_numbers() -> None:
+    broken = b"\xff\x81\xff\x81\xff\xfe\x81\xff"
+    data = b"\n".join([SIMPLIFIED.encode(), broken, SIMPLIFIED.encode("gb18030"), SIMPLIFIED.encode()])
+    found = decode_lines(data)
+    assert found.text.split("\n") == [SIMPLIFIED, "", SIMPLIFIED, SIMPLIFIED]
+    assert found.broken == ((2, broken),)
+    with pytest.raises(ValueError, match=r"mixed encodings: line 2 of a file in utf-8, gb18030 cannot be decoded"):
+        decode(data)
+
+
+def test_a_file_that_is_cut_inside_a_character_loses_one_line() -> None:
+    data = (f"{SIMPLIFIED}\n" * 5).encode()[:-2]
+    found = decode_lines(data)
+    assert found.text == f"{SIMPLIFIED}\n" * 4
+    assert [number for number, _ in found.broken] == [5]
+    assert found.encoding == "utf-8"
+
+
+@given(
+    st.lists(st.sampled_from([SIMPLIFIED, TRADITIONAL, "38.5 C", "发热，体温38.5℃，布洛芬 5 mg/kg。"]), min_size=1),
+    st.data(),
+)
+def test_any_mixture_of_lines_is_read_back(lines: list[str], data: st.DataObject) -> None:
+    encodings = [data.draw(st.sampled_from(["utf-8", "gb18030"])) for _ in lines]
+    written = b"\n".join(line.encode(name) for line, name in zip(lines, encodings, strict=True))
+    assert decode(written).text.split("\n") == lines
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:
@@ -65,3 +116,22 @@ def test_sentences_keep_their_marks_and_quotes() -> None:
 def test_share_of_han() -> None:
     assert han_share("发烧 ab") == 0.5
     assert han_share(" \n") == 0
+
+
+def _slowly_normalised(text: str) -> str:
+    """What `normalise` promises, one replacement after the other."""
+    text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n")
+    text = re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060\ufeff\ufffd]", "", text)
+    text = re.sub("[\ue000-\uf8ff\U000f0000-\U0010ffff]", "", text)
+    text = "".join(chr(ord(sign) - 0xFEE0) if re.match("[０-９Ａ-Ｚａ-ｚ％]", sign) else sign for sign in text)
+    text = re.sub(r"(?<=\d)．(?=\d)", ".", text)
+    text = re.sub("[ \t\u00a0\u3000\u2000-\u200a]+", " ", text)
+    han = "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff，。；：？！、（）《》【】“”‘’…—]"
+    text = re.sub(rf"(?<={han}) +(?={han})", "", text)
+    return re.sub(r" ?\n ?", "\n", text).strip()
+
+
+@given(st.text(st.sampled_from("中文，。 \t\u3000\n\r１Ａ％．1a.\u200b\ue000\x01e\u0301é"), max_size=20))
+@settings(max_examples=1000)
+def test_normalise_equals_its_plain_form(text: str) -> None:
+    assert normalise(text) == _slowly_normalised(text)

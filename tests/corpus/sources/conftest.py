@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def examples() -> Path:
 def read() -> Read:
     """Read a path as a source of a kind; the recipe stands beside the file unless a base is given."""
 
-    def reader(path: Path, kind: str, base: Path | None = None) -> tuple[list[Record], list[Reject]]:
+    def reader(path: Path, kind: str, base: Path | None = None, **more: Any) -> tuple[list[Record], list[Reject]]:
         settings = SourceSettings.model_validate(
             {
                 "name": "source",
@@ -35,6 +36,7 @@ def read() -> Read:
                 "consent": "no personal data",
                 "purpose": "testing",
                 "retrieved": "2026-11-22",
+                **more,
             }
         )
         reading = read_source(settings, base or path.parent)

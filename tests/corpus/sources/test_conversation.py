@@ -173,14 +173,6 @@ def test_rows_of_a_table_that_cannot_be_read_are_rejects(read: Read, make: Make)
     ]
 
 
-@pytest.mark.parametrize("tail", ["", "儿科,甲,乙,丙\n" * 20_000], ids=["short", "longer than a field may be"])
-def test_a_quotation_mark_that_never_closes_stops_the_reading(read: Read, make: Make, tail: str) -> None:
-    path = make("a.csv", HEADER + '儿科,甲,乙,丙\n儿科,"甲,乙,丙\n' + tail)
-    with pytest.raises(UserError, match="never closed") as error:
-        read(path, "conversation")
-    assert error.value.where == f"{path}:3"
-
-
 def test_wrong_columns_of_a_table_are_named(read: Read, make: Make) -> None:
     path = make("a.csv", "deparment,title,question,answer\n儿科,甲,乙,丙\n", "gb18030")
     with pytest.raises(UserError) as error:
@@ -189,50 +181,112 @@ def test_wrong_columns_of_a_table_are_named(read: Read, make: Make) -> None:
     assert "found deparment, title, question, answer" in error.value.message
 
 
-BLOCKS = """
-id\t7\tdepartment\t儿科\tdisease\t腹泻
-P\t宝宝腹泻`两天了`（男，1岁）\t1
-D\t精神怎么样？\t0
-D\t有没有发热？\t0
-P\t都好\t0
-D\t口服补液。\t2
-SUM1\t宝宝腹泻
-SUM2.0\t口服补液。
+def test_columns_may_have_chinese_names_and_any_delimiter(read: Read, make: Make) -> None:
+    records, rejects = read(make("a.csv", "科室;标题;问题描述;医生回答\n儿科;发烧;三岁;多饮水\n"), "conversation")
+    assert not rejects
+    assert said(records[0]) == [("user", "发烧\n三岁"), ("assistant", "多饮水")]
+    assert records[0].department == "儿科"
 
 
-id\t8\tapartment\t空\tdisease\t咳嗽
-P\t咳嗽\t1
-D\t多饮水\t2
+def test_tables_of_question_and_answer_are_read(read: Read, make: Make) -> None:
+    table = "问题\t回答\t科室\n发烧怎么办\t多饮水\t儿科\n咳嗽\t\t儿科\n"
+    records, rejects = read(make("a.tsv", table), "conversation")
+    assert [(said(record), record.department) for record in records] == [
+        ([("user", "发烧怎么办"), ("assistant", "多饮水")], "儿科")
+    ]
+    assert [(reject.where, reject.reason) for reject in rejects] == [("a.tsv:3, row 2", "empty answer")]
 
-id\t9\tdepartment\t儿科
-P\t有人吗\t0
 
-P\t没有开头\t0
-D\t嗯\t0
-
-id\t10\tdepartment\t儿科
-P\t问\t0
-X\t答\t0
+TURNS = """对话编号,角色,内容,科室
+1,家长,孩子发烧两天了,儿科
+1,医生,多大了？,儿科
+,家长,三岁,
+,医生,多饮水。,
+2,护士,请先登记,儿科
+2,家长,好的,儿科
+3,患者,咳嗽,
+3,医生,,
+3,医生,有痰吗？,
 """
 
 
-def test_dialog_blocks_are_read_with_their_department(read: Read, make: Make) -> None:
-    records, rejects = read(make("a.dialog", BLOCKS), "conversation")
+def test_tables_of_turns_become_dialogues_of_many_turns(read: Read, make: Make) -> None:
+    records, rejects = read(make("a.csv", TURNS), "conversation")
+    assert [said(record) for record in records] == [
+        [("user", "孩子发烧两天了"), ("assistant", "多大了？"), ("user", "三岁"), ("assistant", "多饮水。")],
+        [("user", "咳嗽"), ("assistant", "有痰吗？")],
+    ]
+    assert [(record.source.locator.line, record.department) for record in records] == [(2, "儿科"), (8, "unknown")]
+    assert [(reject.where, reject.reason) for reject in rejects] == [
+        ("a.csv:6, row 5", "unknown role: '护士' in turn 1"),
+        ("a.csv:7, row 6", "empty dialogue: nobody asks or nobody answers"),
+        ("a.csv:9, row 8", "empty turn: number 2 of its dialogue"),
+    ]
+
+
+def test_a_table_of_no_known_form_names_the_forms(read: Read, make: Make) -> None:
+    path = make("a.csv", "甲,乙\n1,2\n")
+    with pytest.raises(
+        UserError, match="columns of no known form: expected department, title, ask, answer; or"
+    ) as error:
+        read(path, "conversation")
+    assert error.value.message.endswith("found 甲, 乙")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["病人：孩子发烧", "医生：多大了？", "病人：三岁", "医生：多饮水"],
+        {"dialogue": ["患者:孩子发烧", "医生:多大了？", "患者:三岁", "医生:多饮水"]},
+        {"dialogue": "家长：孩子发烧\n医生：多大了？\n家长：三岁\n医生：多饮水"},
+        {
+            "dialog": [
+                {"speaker": name, "sentence": text}
+                for name, text in zip(("妈妈", "医生") * 2, ("孩子发烧", "多大了？", "三岁", "多饮水"), strict=True)
+            ]
+        },
+        {
+            "turns": [
+                {"id": name, "Sentence": text}
+                for name, text in zip(
+                    ("Patients", "Doctor") * 2, ("孩子发烧", "多大了？", "三岁", "多饮水"), strict=True
+                )
+            ]
+        },
+    ],
+    ids=["list of texts", "texts in a field", "one text", "speaker and sentence", "id and Sentence"],
+)
+def test_speakers_are_restored_and_turns_kept(read: Read, make: Make, row: Any) -> None:
+    records, rejects = read(make("a.json", array(row)), "conversation")
+    assert not rejects
     assert said(records[0]) == [
-        ("user", "宝宝腹泻，两天了，（男，1岁）"),
-        ("assistant", "精神怎么样？"),
-        ("assistant", "有没有发热？"),
-        ("user", "都好"),
-        ("assistant", "口服补液。"),
+        ("user", "孩子发烧"),
+        ("assistant", "多大了？"),
+        ("user", "三岁"),
+        ("assistant", "多饮水"),
     ]
-    assert [(record.department, str(record.source.locator)) for record in records] == [
-        ("儿科", "line 2, section id 7"),
-        ("unknown", "line 12, section id 8"),
+
+
+def test_cases_with_what_the_doctor_wrote_are_dialogues(read: Read, make: Make) -> None:
+    rows = [
+        {"id": 1, "medical_case": "疾病：\n湿疹", "doctor_diagnosis": "外用药膏", "Department": "皮肤科"},
+        {"id": "0-1", "department": "儿科", "raw_case": "新生儿科", "question": "发烧", "raw_anwser": "就诊"},
+        {
+            "dataset_info": {"department": "儿科"},
+            "conversation": [{"role": "patient", "content": "甲"}, {"role": "doctor", "content": "乙"}],
+        },
+        {"id": "1", "case": "现病史", "first_question": "诊断是什么？"},
+        {"id": "1", "scores": "Accuracy: 5", "prompt": "You are a scorer."},
     ]
-    assert [(reject.where, reject.reason.split(":")[0]) for reject in rejects] == [
-        ("a.dialog:16", "empty dialogue"),
-        ("a.dialog:19", "no header"),
-        ("a.dialog:22", "unknown line"),
+    records, rejects = read(make("a.json", array(*rows)), "conversation")
+    assert [(said(record), record.department) for record in records] == [
+        ([("user", "疾病：\n湿疹"), ("assistant", "外用药膏")], "皮肤科"),
+        ([("user", "发烧"), ("assistant", "就诊")], "儿科"),
+        ([("user", "甲"), ("assistant", "乙")], "儿科"),
+    ]
+    assert [reject.reason for reject in rejects] == [
+        "a question without an answer: fields id, case, first_question",
+        "a judgement of answers and no answer: fields id, scores, prompt",
     ]
 
 

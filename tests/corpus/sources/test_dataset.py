@@ -6,8 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pediatricsgpt.corpus.settings import SourceSettings
+from pediatricsgpt.corpus.sources import lines as lines_of_files
+from pediatricsgpt.corpus.sources import rows as rows_of_files
+from pediatricsgpt.corpus.sources.file import SourceFile
 from pediatricsgpt.errors import UserError
 
 Read = Callable[..., Any]
@@ -173,3 +180,123 @@ def test_the_examples_are_read_whole(
         assert not any(
             "回答:" in message["content"] for message in record.messages if "medchatglm" in record.source.file
         )
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.csv", "dataset"), ("a.tsv", "dataset"), ("a.xlsx", "dataset")])
+def test_the_columns_of_a_table_make_the_shape(read: Read, make: Make, name: str, kind: str) -> None:
+    rows = [["instruction", "input", "output", "科室"], ["请诊断", "发热3天", "答", "儿科"], ["问", "", "", "儿科"]]
+    path = make(name, "")
+    if name == "a.xlsx":
+        book = openpyxl.Workbook()
+        for row in rows:
+            book.active.append(row)
+        book.save(path)
+    else:
+        sign = "," if name == "a.csv" else "\t"
+        path.write_text("".join(f"{sign.join(row)}\n" for row in rows), encoding="gb18030")
+    records, rejects = read(path, kind)
+    assert [said(record.messages) for record in records] == [[("user", "请诊断\n发热3天"), ("assistant", "答")]]
+    assert records[0].department == "儿科"
+    assert [reject.reason for reject in rejects] == ["empty answer"]
+
+
+def test_preference_pairs_may_stand_in_a_table(read: Read, make: Make) -> None:
+    records, rejects = read(make("a.csv", "question,chosen,rejected\n问,好,坏\n问,好,好\n"), "preferences")
+    assert (said(records[0].messages), said(records[0].chosen)) == ([("user", "问")], GOOD)
+    assert [reject.reason for reject in rejects] == ["chosen and rejected are the same"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "line"),
+    [
+        ('[{"question": "问", "answer": "答"}]\n{"question": "问"}', "something follows its end", 2),
+        ("[" * 100_000, "nested too deeply", 1),
+    ],
+)
+def test_what_follows_an_array_or_never_ends_is_not_swallowed(
+    read: Read, make: Make, text: str, problem: str, line: int
+) -> None:
+    path = make("a.json", text)
+    with pytest.raises(UserError, match=f"the JSON array is broken: {problem}") as error:
+        read(path, "dataset")
+    assert error.value.where == f"{path}:{line}"
+
+
+def test_a_row_that_is_too_long_is_a_reject_in_lines_and_in_arrays(
+    read: Read, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (lines_of_files, rows_of_files):
+        monkeypatch.setattr(module, "MAX_LINE_BYTES", 2**20)
+    good, long = {"question": "问", "answer": "答"}, {"question": "问" * 1_200_000, "answer": "答"}
+    records, rejects = read(make("a.jsonl", lines(good, long, good)), "dataset")
+    assert (len(records), [(each.where, each.reason.split(":")[0]) for each in rejects]) == (
+        2,
+        [("a.jsonl:2", "line too long")],
+    )
+    records, rejects = read(make("a.json", json.dumps([good, long, good], ensure_ascii=False)), "dataset")
+    assert (len(records), [(each.where, each.reason.split(":")[0]) for each in rejects]) == (
+        2,
+        [("a.json:1, row 2", "row too long")],
+    )
+    with pytest.raises(UserError, match="neither a JSON array nor JSON lines: line too long"):
+        read(make("b.json", lines(long)), "dataset")
+
+
+def test_lines_in_several_encodings_are_read_and_broken_ones_rejected(read: Read, make: Make) -> None:
+    row = lines({"question": "孩子发烧三天了怎么办？", "answer": "多饮水，注意休息。"})
+    broken = row.encode()[:40] + b"\xe5" + row.encode()[40:]
+    path = make("a.jsonl", row.encode() * 3 + row.encode("gb18030") + broken + row.encode())
+    records, rejects = read(path, "dataset")
+    assert len({record.id for record in records}) == 1
+    assert [record.source.locator.line for record in records] == [1, 2, 3, 4, 6]
+    assert [(each.where, each.reason.split(":")[0]) for each in rejects] == [("a.jsonl:5", "broken encoding")]
+
+
+def test_an_object_that_names_its_rows_is_read_row_by_row(read: Read, make: Make) -> None:
+    rows = {"10001": {"question": "问", "answer": "答"}, "10002": {"question": "问"}}
+    records, rejects = read(make("a.json", json.dumps(rows, ensure_ascii=False, indent=1)), "dataset")
+    assert [str(record.source.locator) for record in records] == ["line 1, row 1, section key 10001"]
+    assert [reject.where for reject in rejects] == ["a.json:1, row 2, key 10002"]
+
+
+ROWS = st.lists(
+    st.one_of(st.integers(), st.text(alphabet='问答"\\\\,[]{}\n', max_size=9), st.lists(st.booleans(), max_size=3)),
+    max_size=9,
+)
+
+
+@given(ROWS, st.sampled_from([None, 0, 3]), st.integers(1, 30), st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
+def test_an_array_is_read_as_json_reads_it_wherever_it_is_cut(
+    tmp_path_factory: Any, rows: list[Any], indent: int | None, piece: int, encoding: str
+) -> None:
+    path = tmp_path_factory.mktemp("array") / "a.json"
+    text = json.dumps(rows, ensure_ascii=False, indent=indent)
+    path.write_text(text, encoding=encoding)
+    named = {"name": "a", "kind": "dataset", "path": "a.json", "licence": "CC0", "consent": "none", "purpose": "no"}
+    file = SourceFile.load(path, path.parent, SourceSettings.model_validate(named))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows_of_files, "_PIECE", piece)
+        found = list(rows_of_files.stream_json(file))
+    assert [row.value for row in found] == rows
+    assert file.rows.read == len(rows)
+    # A row stands on the line that the elements before it, written alike, end on.
+    for number, row in enumerate(found):
+        before = json.dumps(rows[: number + 1], ensure_ascii=False, indent=indent)
+        own = json.dumps([rows[number]], ensure_ascii=False, indent=indent)
+        assert row.line == before.count("\n") - own.count("\n") + (2 if indent is not None else 1)
+
+
+@given(ROWS, st.integers(0, 200), st.integers(1, 30))
+def test_an_array_that_is_cut_off_is_never_taken_for_a_whole_one(
+    tmp_path_factory: Any, rows: list[Any], cut: int, piece: int
+) -> None:
+    text = json.dumps(rows, ensure_ascii=False)
+    cut = 1 + cut % max(1, len(text) - 1)
+    path = tmp_path_factory.mktemp("array") / "a.json"
+    path.write_text(text[:cut], encoding="utf-8")
+    named = {"name": "a", "kind": "dataset", "path": "a.json", "licence": "CC0", "consent": "none", "purpose": "no"}
+    file = SourceFile.load(path, path.parent, SourceSettings.model_validate(named))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows_of_files, "_PIECE", piece)
+        with pytest.raises(UserError, match="the JSON array is broken"):
+            list(rows_of_files.stream_json(file))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import json
 import re
 import sys
@@ -11,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from pediatricsgpt.corpus.sources.document import clean_title, document_group, take_title
+from pediatricsgpt.corpus.sources.assemble import clean_title, document_group, take_title
 from pediatricsgpt.corpus.sources.layout import Line
 from pediatricsgpt.errors import UserError
+from pediatricsgpt.text import key
 
 Read = Callable[..., Any]
 Make = Callable[..., Path]
@@ -24,7 +24,7 @@ def squeeze(text: str) -> str:
     return re.sub(r"\s", "", text)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16", "utf-16-le", "utf-16-be"])
 def test_plain_text_is_read_in_any_usual_encoding(read: Read, make: Make, encoding: str) -> None:
     records, rejects = read(make("guide.txt", GUIDE, encoding), "guideline")
     assert not rejects
@@ -52,6 +52,54 @@ def test_markdown_keeps_headings_and_tables(read: Read, make: Make) -> None:
     records, _ = read(make("a.md", text), "textbook")
     assert records[0].title == ["儿科手册", "发热"]
     assert records[0].text == "多饮水。\n| 药 | 剂量 |\n| --- | --- |\n| 布洛芬 | 5mg/kg |"
+
+
+def test_fenced_code_is_no_heading_and_stays_line_by_line(read: Read, make: Make) -> None:
+    code = "```\n# 体重\n剂量 = 体重 * 10\n一、不是标题\n```"
+    text = f"---\ntitle: x\n---\n# 手册\n\n## **计算**\n\n按下式计算。\n\n{code}\n\n完毕。\n"
+    records, rejects = read(make("a.md", text), "textbook")
+    assert not rejects
+    assert [(record.title, record.text) for record in records] == [(["手册", "计算"], f"按下式计算。\n{code}\n完毕。")]
+    assert records[0].source.locator.line == 6
+
+
+def test_lines_in_several_encodings_are_read_and_those_in_none_rejected(read: Read, make: Make) -> None:
+    lines = [
+        "一、定义".encode("gb18030"),
+        "体温超过 38℃ 为发热。".encode("gb18030"),
+        "二、治疗".encode(),
+        "应当多饮水，注意休息。".encode(),
+        b"\xff\x81\xff\x81\xff\xfe\x81\xff",
+        "三、預後".encode("big5"),
+        "多數預後良好，請勿擔心。".encode("big5"),
+    ]
+    records, rejects = read(make("a.txt", b"\n".join(lines)), "text")
+    assert [(record.title[-1], record.text) for record in records] == [
+        ("一、定义", "体温超过 38℃ 为发热。"),
+        ("二、治疗", "应当多饮水，注意休息。"),
+        ("三、預後", "多數預後良好，請勿擔心。"),
+    ]
+    assert [(reject.where, reject.reason.split(":")[0]) for reject in rejects] == [("a.txt:5", "unknown encoding")]
+
+
+def test_an_endless_line_is_a_reject_and_the_rest_is_read(read: Read, make: Make) -> None:
+    text = f"一、定义\n体温超过 38℃ 为发热。\n{'发热' * 3_000_000}\n二、治疗\n应当多饮水，注意休息。\n"
+    path = make("a.txt", text)
+    records, rejects = read(path, "text")
+    assert [record.text for record in records] == ["体温超过 38℃ 为发热。", "应当多饮水，注意休息。"]
+    assert [record.source.locator.line for record in records] == [1, 4]
+    assert [(reject.where, reject.reason.split(";")[0]) for reject in rejects] == [
+        ("a.txt:3", "line too long: 18000000 bytes")
+    ]
+    assert len(str(rejects[0].row)) < 1000
+    wide, lost = read(make("b.txt", text, "utf-16"), "text")
+    assert [record.text for record in wide] == [record.text for record in records]
+    assert [reject.reason.split(";")[0] for reject in lost] == ["line too long: 6000000 characters"]
+
+
+def test_a_file_of_one_endless_line_is_an_error(read: Read, make: Make) -> None:
+    with pytest.raises(UserError, match="line too long: 8000000 bytes"):
+        read(make("a.txt", b"x" * 8_000_000), "text")
 
 
 def test_json_documents_lose_the_words_of_their_notice(read: Read, make: Make) -> None:
@@ -150,36 +198,6 @@ def numbers(text: str) -> Counter[str]:
     return Counter(re.findall(r"\d+(?:\.\d+)?", text))
 
 
-def pdf_of(pages: Callable[[Any], None]) -> bytes:
-    import pypdfium2
-
-    document = pypdfium2.PdfDocument.new()
-    pages(document)
-    buffer = io.BytesIO()
-    document.save(buffer)
-    return buffer.getvalue()
-
-
-def test_a_page_without_text_is_a_reject_and_a_scan_an_error(read: Read, make: Make, examples: Path) -> None:
-    import pypdfium2
-
-    source = pypdfium2.PdfDocument(examples / "guidelines" / "儿童肺炎支原体肺炎诊疗指南（2023年版）.pdf")
-
-    def mixed(document: Any) -> None:
-        document.import_pages(source, pages=[0])
-        document.new_page(595, 842)
-
-    records, rejects = read(make("mixed.pdf", pdf_of(mixed)), "guideline")
-    assert records
-    assert [(reject.where, reject.reason.split(":")[0]) for reject in rejects] == [
-        ("mixed.pdf, page 2", "page without a text layer")
-    ]
-    scan = make("scan.pdf", pdf_of(lambda document: document.new_page(595, 842)))
-    with pytest.raises(UserError, match="probably a scan, and OCR is not available") as error:
-        read(scan, "guideline")
-    assert error.value.where == str(scan)
-
-
 # The smallest file that PDFium takes for encrypted: its password hash matches no password.
 ENCRYPTED = b"""%PDF-1.4
 1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj
@@ -198,6 +216,9 @@ trailer<</Root 1 0 R/Size 4/Encrypt 3 0 R/ID[<00><00>]>>
         ("a.pdf", ENCRYPTED, "encrypted: save it without a password"),
         ("a.docx", b"no docx at all", "not a DOCX file"),
         ("a.txt", bytes(range(128, 256)) * 9, "unknown encoding"),
+        ("a.txt", b"%PDF-1.4 and so on", r"no text but a PDF file \(.pdf\): give the file its own extension"),
+        ("a.md", b"PK\x03\x04 and so on", "no text but an archive"),
+        ("a.txt", b"\n<!DOCTYPE html><html></html>", "no text but a web page"),
         ("a.txt", b" \n\t\n", "empty"),
         ("a.json", b'[{"title": "\xe5\x8f\x91", \n"content": }]', "the JSON array is broken"),
     ],
@@ -211,7 +232,9 @@ def test_files_that_cannot_be_read_name_themselves(
     assert str(error.value.where).startswith(str(path))
 
 
-@pytest.mark.parametrize(("package", "name"), [("pypdfium2", "a.pdf"), ("markitdown", "a.docx")])
+@pytest.mark.parametrize(
+    ("package", "name"), [("pypdfium2", "a.pdf"), ("markitdown", "a.docx"), ("openpyxl", "a.xlsx")]
+)
 def test_a_missing_package_says_what_to_install(
     read: Read, make: Make, monkeypatch: pytest.MonkeyPatch, package: str, name: str
 ) -> None:
@@ -270,3 +293,29 @@ def test_classical_chapters_stand_where_their_line_says(read: Read, examples: Pa
                 assert raw[line - 1].strip().endswith(record.title[-1])
         text = "\n".join(record.text for record in records)
         assert not re.search(r"\\[xr]|\.bmp|属性：|<目录>|<篇名>", text)
+
+
+def test_each_of_the_86_rare_diseases_has_its_own_sections(read: Read, shared: Path) -> None:
+    path = next((shared / "data/guidelines/nhc_json").glob("*罕见病*"))
+    content = json.loads(path.read_text(encoding="utf-8"))["content"].split("\n")
+    listed = [re.match(r"(\d+)\.(.+?)\s*\.{4,}", line) for line in content[:100]]
+    names = {int(entry.group(1)): key("".join(entry.groups())) for entry in listed if entry}
+    assert list(names) == list(range(1, 87))
+    starts: dict[int, int] = {}
+    for number, line in enumerate(content, 1):
+        broken = content[number : number + 1] if len(line) > 20 else []  # a long name goes on in the next line
+        if names.get(len(starts) + 1) in (key(line), key("".join([line, *broken]))):
+            starts[len(starts) + 1] = number
+    assert len(starts) == 86
+    records, _ = read(path, "guideline")
+    wrong, seen = [], Counter[int]()
+    for record in records:
+        place = re.search(r"line (\d+) of content", record.source.locator.section or "")
+        assert place is not None
+        disease = max((number for number, start in starts.items() if start <= int(place.group(1))), default=0)
+        seen[disease] += 1
+        if not record.title[1].startswith(f"{disease}."):
+            wrong.append(record.title)
+    assert not wrong
+    assert len(seen) == 86
+    assert min(seen.values()) >= 6

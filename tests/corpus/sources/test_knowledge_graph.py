@@ -97,12 +97,12 @@ def test_triples_may_stand_between_tabs_and_in_other_columns(read: Read, make: M
 
 
 def test_wrong_columns_are_named_with_the_nearest(read: Read, make: Make) -> None:
-    path = make("a.csv", "head,relations,object\n百日咳,x,y\n")
+    path = make("a.csv", "head,relations,objekt\n百日咳,x,y\n")
     with pytest.raises(UserError) as error:
         read(path, "knowledge_graph")
     assert error.value.message == (
         "column 'relation' (nearest: 'relations'), 'tail' is missing: "
-        "expected head, relation, tail; found head, relations, object"
+        "expected head, relation, tail; found head, relations, objekt"
     )
     assert error.value.where == f"{path}:1"
 
@@ -140,3 +140,68 @@ def test_the_mongo_export_is_read_line_by_line(read: Read, examples: Path) -> No
     lines = path.read_text(encoding="utf-8").splitlines()
     for record in records:
         assert json.loads(lines[record.source.locator.line - 1])["name"].strip() == record.title[0]
+
+
+def test_entities_and_their_relations_are_one_graph(read: Read, make: Make) -> None:
+    entities = [
+        {"label": "Disease", "name": {"name": "百日咳", "desc": "急性传染病。", "cause": "", "cure_department": ""}},
+        {"label": "Drug", "name": "红霉素"},
+        {"label": "Drug", "name": "阿奇霉素"},
+    ]
+    relations = [
+        {
+            "start_entity_type": "Disease",
+            "end_entity_type": "Department",
+            "rel_type": "belongs_to",
+            "rel_name": "所属科室",
+            "rels": [{"start_entity_name": "百日咳", "end_entity_name": "儿科"}],
+        },
+        {
+            "rel_type": "recommand_drug",
+            "rel_name": "好评药品",
+            "rels": [
+                {"start_entity_name": "百日咳", "end_entity_name": "红霉素"},
+                {"start_entity_name": "百日咳"},
+                {"start_entity_name": "百日咳", "end_entity_name": "红霉素"},
+            ],
+        },
+        {"rel_type": "need_check", "rel_name": "诊断检查", "rels": []},
+    ]
+    make("g/entities.json", json.dumps(entities, ensure_ascii=False))
+    path = make("g/relations.json", json.dumps(relations, ensure_ascii=False, indent=1))
+    records, rejects = read(path.parent, "knowledge_graph")
+    assert facts(records) == [
+        (["百日咳", "简介"], "急性传染病。"),
+        (["百日咳", "就诊科室"], "儿科"),
+        (["百日咳", "推荐药品"], "红霉素"),
+    ]
+    assert {record.department for record in records} == {"儿科"}
+    assert str(records[2].source.locator) == "line 14, row 2, section rels 1"
+    assert [(reject.where, reject.reason.split(";")[0]) for reject in rejects] == [
+        ("g/relations.json:14, row 2, rels 2", "unknown shape: no triple of head, relation and tail"),
+        ("g/relations.json:31, row 3", "empty list: nothing stands under rels"),
+        (
+            "g/relations.json:14, row 2, rels 3",
+            "triple said before: under line 14, row 2, section rels 1",
+        ),
+        ("g/entities.json:1, row 3", "entity without a fact: Drug 阿奇霉素 stands in no relation of this source"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"text": "痉咳是百日咳的症状", "spo_list": [["百日咳", "症状", "痉咳"]]},
+        {"text": "…", "spo_list": [{"subject": "百日咳", "predicate": "症状", "object": {"@value": "痉咳"}}]},
+        {"head": "百日咳", "relation": "has_symptom", "tail": "痉咳"},
+        {"subject": "百日咳", "predicate": "has_symptom", "object": "痉咳"},
+        ["百日咳", "症状", "痉咳"],
+    ],
+    ids=["spo lists", "spo objects", "head", "subject", "list"],
+)
+def test_triples_in_json_are_read_in_every_shape(read: Read, make: Make, row: Any) -> None:
+    records, rejects = read(make("a.json", json.dumps([row, {"spo_list": [["甲"]]}])), "knowledge_graph")
+    assert facts(records) == [(["百日咳", "症状"], "痉咳")]
+    assert [(reject.where, reject.reason.split(":")[0]) for reject in rejects] == [
+        ("a.json:1, row 2, spo_list 1", "unknown shape")
+    ]

@@ -8,6 +8,7 @@ from pediatricsgpt.corpus.sources.layout import (
     drop_page_numbers,
     drop_running_heads,
     drop_web_foot,
+    keep_tables,
     take_contents,
     tidy,
 )
@@ -94,6 +95,33 @@ def test_a_number_at_the_edge_that_does_not_count_pages_stays() -> None:
     assert drop_running_heads(pages) == pages
 
 
+def kept(*printed: str) -> list[tuple[str, bool]]:
+    found = keep_tables([Line(tidy(text), number) for number, text in enumerate(printed, 1)], printed)
+    return [(line.text, line.verbatim) for line in found]
+
+
+def test_what_is_left_of_a_table_stays_line_by_line_with_the_spaces_between_cells() -> None:
+    prose = [f"{PROSE}。"] * 6
+    table = ["表 17-2 替代治疗的方案及疗程", "产品 按需治疗 预防治疗", "新鲜冰冻血浆 10～20ml/kg", "治疗 3", "4 周"]
+    found = kept(*prose, *table, "注：按体重计算。", *prose)
+    assert found == [(text, False) for text in prose] + [(text, True) for text in table] + [
+        (text, False) for text in ["注：按体重计算。", *prose]
+    ]
+
+
+def test_a_table_ends_before_a_heading_and_before_two_full_lines() -> None:
+    prose, table = [f"{PROSE}。"] * 6, ["表1 剂量", "甲 1", "乙 2", f"丙 {PROSE}"[:30], "丁 4"]
+    for end in (["治疗", PROSE], ["二、治疗", PROSE], [PROSE, PROSE]):
+        found = kept(*prose, *table, *end, *prose)
+        assert [text for text, verbatim in found if verbatim] == table
+
+
+def test_words_about_a_table_and_a_caption_before_prose_are_no_table() -> None:
+    prose = [f"{PROSE}。"] * 6
+    for text in ("表 1 所列的药物，应当慎用", "表1 剂量"):
+        assert not any(verbatim for _, verbatim in kept(*prose, text, *prose))
+
+
 def test_the_foot_of_a_web_page_goes_from_its_first_line_on() -> None:
     foot = ["相关链接：", "《通知》解读", "网站地图", "电话：010-00000000", "某机关 版权所有，不得非法镜像"]
     assert texts(drop_web_foot(lines(PROSE, *foot))) == [PROSE]
@@ -110,7 +138,7 @@ def test_a_table_of_contents_is_dropped_and_its_headings_remembered() -> None:
     document = lines("目 录", "1.软骨发育不全 ........ 1", "2.血友病 ........ 5", "II", "1. 软骨发育不全", PROSE)
     kept, contents = take_contents(document)
     assert texts(kept) == ["1. 软骨发育不全", PROSE]
-    assert {"1软骨发育不全", "血友病"} <= contents
+    assert contents == {"1软骨发育不全": "1.软骨发育不全", "2血友病": "2.血友病", "血友病": "血友病"}
 
 
 def test_a_table_of_contents_without_dots_ends_where_headings_repeat() -> None:
@@ -121,4 +149,4 @@ def test_a_table_of_contents_without_dots_ends_where_headings_repeat() -> None:
 
 def test_a_text_without_contents_is_left_alone() -> None:
     document = lines("一、概述", PROSE, "等......")
-    assert take_contents(document) == (document, set())
+    assert take_contents(document) == (document, {})

@@ -177,3 +177,44 @@ def test_diseases(read: Read, examples: Path) -> None:
     records, _ = read(path, "knowledge_graph")
     for record in records:
         assert json.loads(lines[record.source.locator.line - 1])["name"].strip() == record.title[0]
+
+
+def test_special_tokens_and_plain_blocks(read: Read, shared: Path) -> None:
+    for name, encoding in (("remedi_dev_human.txt", "utf-8"), ("cmd_internal_medicine_plain.txt", "gb18030")):
+        path = shared / "data" / "dialogues" / name
+        lines = lines_of(path, encoding)
+        records, _ = read(path, "conversation")
+        for record in records:
+            place = record.source.locator.line
+            said = squeeze("".join(lines[place - 1 : place + 1]))
+            assert squeeze(record.messages[-1]["content"])[:20] in said
+            assert squeeze(record.messages[0]["content"])[:8] in said
+
+
+def test_relations_in_groups_and_triples_in_texts(read: Read, shared: Path) -> None:
+    for name, listed in (("relations.json", "rels"), ("cmekg_spo_example.json", "spo_list")):
+        path = shared / "data" / "kg" / name
+        rows, lines = json.loads(path.read_text(encoding="utf-8")), lines_of(path)
+        records, _ = read(path, "knowledge_graph")
+        for record in records:
+            locator = record.source.locator
+            item = rows[locator.row - 1][listed][int(locator.section.removeprefix(f"{listed} ")) - 1]
+            ends = list(item.values()) if isinstance(item, dict) else [item[0], item[2]]
+            assert (record.title[0], record.text.split("、")[0]) == (ends[0], ends[1].split("、")[0])
+            assert lines[locator.line - 1].strip() == "{"
+
+
+def test_sheets(read: Read, tmp_path: Path) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for row in (["question", "answer"], [], ["问一", "答一"], ["问二", "答二"]):
+        book.active.append(row)
+    path = tmp_path / "a.xlsx"
+    book.save(path)
+    records, _ = read(path, "conversation")
+    sheet = openpyxl.load_workbook(path).active
+    for record in records:
+        locator = record.source.locator
+        assert locator.section == f"sheet {sheet.title}"
+        assert sheet.cell(locator.row, 1).value == record.messages[0]["content"]

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import tracemalloc
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from pydantic import ValidationError
 
 from pediatricsgpt.corpus import sources
 from pediatricsgpt.corpus.settings import SourceKind, SourceSettings
-from pediatricsgpt.corpus.sources import read_source
+from pediatricsgpt.corpus.sources import consumed_files, read_source
 from pediatricsgpt.corpus.sources.rows import json_rows
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.records import content_id, read_records, write_records
+from pediatricsgpt.records import Record, Reject, content_id, read_records, write_records
 
 Read = Callable[..., Any]
 Make = Callable[..., Path]
@@ -48,9 +52,10 @@ def test_hidden_files_are_skipped_and_unknown_ones_are_rejects(read: Read, make:
     make("data/book.epub", "PK")
     records, rejects = read(tmp_path / "data", "dataset")
     assert answers(records) == ["a.jsonl"]
+    reads = "a source of kind dataset reads .json, .jsonl, .txt, .csv, .tsv, .xlsx"
     assert [(reject.where, reject.reason) for reject in rejects] == [
-        ("data/LICENSE", "unknown extension: none; a source of kind dataset reads .json, .jsonl, .txt"),
-        ("data/book.epub", "unknown extension: .epub; a source of kind dataset reads .json, .jsonl, .txt"),
+        ("data/LICENSE", f"unknown extension: none; {reads}"),
+        ("data/book.epub", f"unknown extension: .epub; {reads}"),
     ]
 
 
@@ -188,6 +193,10 @@ def test_every_row_of_a_file_is_accounted_for(
 ) -> None:
     make(name, content)
     reading = read_source(_settings(kind, name), tmp_path)
+    items = list(reading)
+    assert len(items) == sum(isinstance(item, Record) for item in items) + sum(
+        isinstance(item, Reject) for item in items
+    )
     assert tuple(reading.counts[key] for key in ("rows", "rows_used", "rows_rejected")) == counts
     assert reading.counts["files"] == 1
 
@@ -205,13 +214,50 @@ def test_a_reader_that_loses_a_row_stops_the_run(make: Make, tmp_path: Path, mon
     make("a.jsonl", ROW % "甲" + ROW % "乙")
 
     def careless(file: Any) -> Any:
-        rows, rejects = json_rows(file)
+        rows, _ = json_rows(file)
         file.rows.used += 1
-        return [file.record(group="a", locator=rows[0].locator(), text="甲")], rejects
+        yield file.record(group="a", locator=rows[0].locator(), text="甲")
 
     monkeypatch.setitem(sources._READERS, "dataset", {".jsonl": careless})
     with pytest.raises(RuntimeError, match=r"a\.jsonl: 2 rows, but 1 used and 0 rejected"):
-        read_source(_settings("dataset", "a.jsonl"), tmp_path)
+        list(read_source(_settings("dataset", "a.jsonl"), tmp_path))
+
+
+def test_items_come_in_the_order_of_the_file_before_it_is_read_to_its_end(make: Make, tmp_path: Path) -> None:
+    make("a.jsonl", ROW % "甲" + "{broken\n" + ROW % "乙" + "{}\n" * 100_000)
+    reading = read_source(_settings("dataset", "a.jsonl"), tmp_path)
+    first = list(islice(reading, 3))
+    assert [type(item) for item in first] == [Record, Reject, Record]
+    assert reading.counts == {"files": 1, "rows": 0, "rows_used": 0, "rows_rejected": 0}  # the file was not ended
+
+
+def test_memory_does_not_grow_with_the_rows(make: Make, tmp_path: Path) -> None:
+    answer = "多喝水，注意休息。" * 75
+    rows = {
+        "a.jsonl": json.dumps({"question": "发烧怎么办？", "answer": answer}, ensure_ascii=False) + "\n",
+        "a.csv": f"儿科,发烧怎么办,无,{answer}\n",
+    }
+    for name, row in rows.items():
+        head = "department,title,ask,answer\n" if name.endswith("csv") else ""
+        make(name, head + row * 4_000)
+        tracemalloc.start()
+        number = sum(1 for _ in read_source(_settings("conversation", name), tmp_path))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert number == 4_000
+        assert peak < 6 * 2**20 < (tmp_path / name).stat().st_size
+
+
+def test_the_encodings_of_the_files_are_counted(make: Make, tmp_path: Path) -> None:
+    make("data/a.jsonl", ROW % "甲", "gb18030")
+    make("data/b.jsonl", ROW % "乙")
+    make("data/c.json", f"[{ROW % '丙'}]", "gb18030")
+    reading = read_source(_settings("dataset", "data"), tmp_path)
+    assert len(list(reading)) == 3
+    assert {name: number for name, number in reading.counts.items() if "encoding" in name} == {
+        "encoding gb18030": 2,
+        "encoding utf-8": 1,
+    }
 
 
 def _settings(kind: str, name: str) -> SourceSettings:
@@ -224,3 +270,29 @@ def test_reading_twice_gives_the_same(read: Read, examples: Path) -> None:
     once, twice = (read(examples / "guidelines", "guideline") for _ in range(2))
     assert once == twice
     assert len({str(record.source) for record in once[0]}) == len(once[0])  # no two records stand in one place
+
+
+@pytest.mark.parametrize("ground", ["licence", "consent", "purpose"])
+@pytest.mark.parametrize("said", [None, "", "  ", "-"])
+def test_a_source_without_licence_consent_or_purpose_is_refused_and_told_why(ground: str, said: str | None) -> None:
+    values = {"name": "a", "kind": "dataset", "path": "x", "licence": "CC0", "consent": "none", "purpose": "testing"}
+    with pytest.raises(
+        ValidationError, match="a corpus about children without licence, consent and purpose is refused"
+    ):
+        SourceSettings.model_validate({**values, ground: said})
+    del values[ground]
+    with pytest.raises(ValidationError, match=f"{ground}\n  Field required"):
+        SourceSettings.model_validate(values)
+    assert "refused" in str(SourceSettings.model_fields[ground].description)
+
+
+def test_entity_tables_belong_to_what_a_source_depends_on(make: Make, tmp_path: Path) -> None:
+    make("g/a.csv", "head,relation,tail\n")
+    make("tables/a.txt", "甲")
+    make("tables/b/c.json", "{}")
+    settings = _settings("knowledge_graph", "g").model_copy(update={"entities": Path("tables")})
+    assert [path.relative_to(tmp_path).as_posix() for path in consumed_files(settings, tmp_path)] == [
+        "g/a.csv",
+        "tables/a.txt",
+        "tables/b/c.json",
+    ]

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pediatricsgpt.corpus.sources.headings import marked_heading
 from pediatricsgpt.corpus.sources.layout import Line, drop_web_foot, take_contents, tidy
 from pediatricsgpt.corpus.sources.structure import (
     Paragraph,
     Section,
-    marked_heading,
     parts,
     rejoin,
     sections,
@@ -213,6 +213,85 @@ def test_markdown_headings_stand_above_numbered_ones() -> None:
         (["儿科手册", "呼吸", "一、肺炎"], "抗感染。\n| 药 | 量 |\n| --- | --- |"),
         (["儿科手册", "消化"], "补液。"),
     ]
+
+
+def test_numbered_names_over_usual_headings_gather_them() -> None:
+    found = titles(
+        "概述", "病有两型。",
+        "（一）Ⅰ型", "病因", "基因变异。", "临床表现", "斑块。", "治疗", "手术。",
+        "（二）外周型，非特指", "病因", "不明。", "治疗", "随访。",
+    )  # fmt: skip
+    assert [path for path, _ in found] == [
+        ["概述"],
+        ["（一）Ⅰ型", "病因"],
+        ["（一）Ⅰ型", "临床表现"],
+        ["（一）Ⅰ型", "治疗"],
+        ["（二）外周型，非特指", "病因"],
+        ["（二）外周型，非特指", "治疗"],
+    ]
+
+
+def test_a_listed_name_in_a_table_is_no_heading_where_the_headings_are_numbered() -> None:
+    body, contents = take_contents(
+        lines(
+            "目录",
+            "1.血友病 ..... 1",
+            "2.肉瘤 ..... 9",
+            "1. 血友病",
+            "概述",
+            "出血。",
+            "2.肉瘤",
+            "概述",
+            "分期：",
+            "血友病",
+            "无",
+        )
+    )
+    found = sections(rejoin(body, contents))
+    assert [section.path for section in found] == [["1.血友病", "概述"], ["2.肉瘤", "概述"]]
+
+
+def test_a_usual_heading_that_comes_again_is_the_head_of_a_column_where_the_contents_are_known() -> None:
+    texts = [
+        "1. 血友病",
+        "概述",
+        "出血。",
+        "治疗",
+        "补充因子。",
+        "鉴别诊断",
+        "见表。",
+        "治疗",
+        "手术。",
+        "参考文献",
+        "略。",
+    ]
+    body, contents = take_contents(lines("目录", "1.血友病 ..... 1", "2.肉瘤 ..... 9", *texts))
+    found = sections(rejoin(body, contents))
+    assert [section.path[1:] for section in found] == [["概述"], ["治疗"], ["鉴别诊断"], ["参考文献"]]
+    assert found[2].text == "见表。\n治疗\n手术。"
+    assert len(sections(rejoin(lines(*texts[1:])))) == 5
+
+
+def test_the_items_of_a_list_that_begins_with_prose_are_no_headings() -> None:
+    found = titles(
+        "一、早期预警",
+        "具有以下表现者要警惕：",
+        "（一）超高热（体温≥41℃）；",
+        "（二）神经系统改变：嗜睡，惊厥发作；",
+        "（三）代谢异常。血糖升高。",
+        "二、治疗",
+        "（一）退热。物理降温。",
+    )
+    assert [path for path, _ in found] == [["一、早期预警"], ["二、治疗", "（一）退热"]]
+    assert found[0][1].endswith("（二）神经系统改变：嗜睡，惊厥发作；\n（三）代谢异常。血糖升高。")
+
+
+def test_rows_of_tables_and_lines_of_code_are_paragraphs_whatever_they_say() -> None:
+    code = [Line("一、治疗", 2, verbatim=True), Line("# 注", 3, verbatim=True), Line("| 1 |", 4, verbatim=True)]
+    found = rejoin([Line("说明如下：", 1), *code, Line("完。", 5)])
+    assert [(paragraph.text, paragraph.heading) for paragraph in found] == [
+        ("说明如下：", False), ("一、治疗", False), ("# 注", False), ("| 1 |", False), ("完。", False),
+    ]  # fmt: skip
 
 
 def test_a_heading_with_nothing_under_it_is_an_empty_section() -> None:

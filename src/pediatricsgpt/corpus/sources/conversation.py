@@ -1,23 +1,29 @@
-"""Dialogues between patients and doctors: JSON, the CMD tables, and the blocks of `.dialog` files."""
+"""Dialogues between patients and doctors: JSON, and tables of consultations or of turns.
+
+Text files: `transcript.py`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
 
-from pediatricsgpt.corpus.sources.file import Result, SourceFile, dialogue_group
-from pediatricsgpt.corpus.sources.rows import Row, RowError, reject_row, table_rows
-from pediatricsgpt.corpus.sources.shapes import Shaped, label, question_and_answer, read_shaped
-from pediatricsgpt.records import Locator, Message, Record
+from pediatricsgpt.corpus.sources.dataset import aliases
+from pediatricsgpt.corpus.sources.file import Items, SourceFile, dialogue_group
+from pediatricsgpt.corpus.sources.rows import Row, RowError, reject_row, stream_json
+from pediatricsgpt.corpus.sources.shapes import Shaped, label, question_and_answer, read_shaped, role_of
+from pediatricsgpt.corpus.sources.table import Table, open_table, require_columns, table_error
+from pediatricsgpt.records import Message, Record, Reject
 from pediatricsgpt.text import key
 
-_COLUMNS = ("department", "title", "ask", "answer")
+_CONSULTATION = ("department", "title", "ask", "answer")
+_TURNS = ("dialogue", "role", "content")
+_EXCHANGE = ("question", "answer")
 _NO_DETAILS = "无"  # what CMD holds in `ask` where the patient wrote only a title
-_SPEAKERS = {"P": "user", "D": "assistant"}
-_SUMMARY = "SUM"
-_CUT = "`"  # where a .dialog file joined two messages that a patient sent one after the other
 
 
-def read_dialogues(file: SourceFile) -> Result:
+def read_dialogues(file: SourceFile) -> Items:
     """Dialogues of a `.json` or `.jsonl` file, in any shape of turns or of question, answer and history.
 
     Rows with only `instruct` and `output` are safety rows: they go to the family `behaviour`.
@@ -25,10 +31,15 @@ def read_dialogues(file: SourceFile) -> Result:
     Raises:
         UserError: the file is no JSON, or its encoding is unknown.
     """
-    return read_shaped(file, _dialogue)
+    return read_shaped(file, stream_json(file), shaped_dialogue)
 
 
-def _dialogue(file: SourceFile, row: Row, shaped: Shaped) -> Record:
+def shaped_dialogue(file: SourceFile, row: Row, shaped: Shaped) -> Record:
+    """The record of a dialogue whose shape was recognised.
+
+    Raises:
+        RowError: it is a preference pair.
+    """
     if shaped.chosen:
         raise RowError("a preference pair in a source of kind conversation: use kind preferences or dataset")
     return file.record(
@@ -41,89 +52,94 @@ def _dialogue(file: SourceFile, row: Row, shaped: Shaped) -> Record:
     )
 
 
-def read_consultations(file: SourceFile) -> Result:
-    """Consultations of a CMD table: `department`, `title`, `ask`, `answer`, in any encoding.
+def read_consultations(file: SourceFile) -> Items:
+    """Consultations of a CSV, TSV or XLSX table in any encoding, in one of three forms, known by their columns.
 
-    The question is title and details; a title that the details repeat, and details that say `无`, are left out.
+    - a consultation a row, as in CMD: `department`, `title`, `ask`, `answer`. The question is title and details; a
+      title that the details repeat, and details that say `无`, are left out;
+    - a question and its answer a row, in the shapes of instructions: `question`, `answer`, …;
+    - a turn a row: `dialogue` (any id), `role`, `content`; rows with one id that follow each other are a dialogue.
+
+    Columns may have their Chinese names (`rules/sources.yaml`); further ones are ignored.
 
     Raises:
-        UserError: a column is missing, a quotation mark never closes, or the encoding is unknown.
+        UserError: columns are missing, the file is damaged, or the encoding is unknown.
     """
-    rows, rejects = table_rows(file, _COLUMNS)
-    records: list[Record] = []
-    for row in rows:
-        try:
-            messages = question_and_answer(_question(row.value), row.value["answer"])
-        except RowError as error:
-            rejects.append(reject_row(file, row, str(error)))
+    table = open_table(file, aliases(*_CONSULTATION, *_TURNS, *_EXCHANGE))
+    if set(_TURNS) <= set(table.columns):
+        return _told(file, table)
+    if set(_EXCHANGE) <= set(table.columns) and "title" not in table.columns and "ask" not in table.columns:
+        return read_shaped(file, table.rows, shaped_dialogue)
+    if not {"title", "ask"} & set(table.columns):
+        raise table_error(file, table.columns, (_CONSULTATION, _EXCHANGE, _TURNS))
+    require_columns(file, table.columns, _CONSULTATION)
+    return _consultations(file, table)
+
+
+def _consultations(file: SourceFile, table: Table) -> Items:
+    for row in table.rows:
+        if isinstance(row, Reject):
+            yield row
             continue
-        group = dialogue_group(messages)
+        try:
+            messages = question_and_answer(question(row.value), row.value["answer"])
+        except RowError as error:
+            yield reject_row(file, row, str(error))
+            continue
         department = label(row.value["department"])
-        records.append(file.record(group=group, locator=row.locator(), messages=messages, department=department))
         file.rows.used += 1
-    return records, rejects
+        yield file.record(
+            group=dialogue_group(messages), locator=row.locator(), messages=messages, department=department
+        )
 
 
-def _question(row: Mapping[str, str]) -> str:
+def question(row: Mapping[str, str]) -> str:
+    """Title and details of a consultation as one question."""
     title, details = row["title"].strip(), row["ask"].strip()
     if details == _NO_DETAILS:
         details = ""
     return "\n".join(part for part in (title if key(title) not in key(details) else "", details) if part) or title
 
 
-def read_dialog_blocks(file: SourceFile) -> Result:
-    """Dialogues of a HET-MC `.dialog` file: a header line, then `P` or `D`, the utterance and a label on each line.
+def _told(file: SourceFile, table: Table) -> Items:
+    """Dialogues of a table of turns; a row without an id goes on with the dialogue above it."""
+    for _, rows in groupby(_named(table.rows), key=lambda named: named[0]):
+        turns = [row for _, row in rows]
+        readable = [row for row in turns if isinstance(row, Row)]
+        yield from (row for row in turns if isinstance(row, Reject))
+        if readable:
+            yield from _dialogue(file, readable)
 
-    The header gives the department (one published file spells it `apartment`). Lines that start with `SUM` are the
-    published summaries of the dialogue and no part of it; they and the labels are left out.
 
-    Raises:
-        UserError: the encoding is unknown.
-    """
-    records: list[Record] = []
-    rejects = []
-    for start, lines in _blocks(file.text()):
-        file.rows.read += 1
+def _named(rows: Iterator[Row | Reject]) -> Iterator[tuple[str, Row | Reject]]:
+    name = ""
+    for row in rows:
+        if isinstance(row, Row):
+            name = row.value["dialogue"].strip() or name
+        yield name, row
+
+
+def _dialogue(file: SourceFile, rows: Sequence[Row]) -> Iterator[Record | Reject]:
+    messages: list[Message] = []
+    used: list[Row] = []
+    for number, row in enumerate(rows, 1):
         try:
-            header = _header(lines[0])
-            messages = [_utterance(line) for line in lines[1:] if not line.startswith(_SUMMARY)]
-            if {message["role"] for message in messages} != {"user", "assistant"}:
-                raise RowError("empty dialogue: nobody asks or nobody answers")
+            messages.append(_said(row.value, number))
+            used.append(row)
         except RowError as error:
-            rejects.append(file.reject(str(error), "\n".join(lines), line=start))
-            continue
-        department = label(header.get("department", header.get("apartment")))
-        locator = Locator(line=start, section=f"id {header['id']}")
+            yield reject_row(file, row, str(error))
+    if {"user", "assistant"} <= {message["role"] for message in messages}:
+        file.rows.used += len(used)
+        department = next((label(row.value.get("department")) for row in used), "unknown")
         group = dialogue_group(messages)
-        records.append(file.record(group=group, locator=locator, messages=messages, department=department))
-        file.rows.used += 1
-    return records, rejects
+        yield file.record(group=group, locator=used[0].locator(), messages=messages, department=department)
+    else:
+        for row in used:
+            yield reject_row(file, row, "empty dialogue: nobody asks or nobody answers")
 
 
-def _blocks(text: str) -> Iterator[tuple[int, list[str]]]:
-    """First line number and lines of each block; any number of empty lines separates blocks."""
-    start, block = 1, list[str]()
-    for number, line in enumerate([*text.split("\n"), ""], 1):
-        if line.strip():
-            start = start if block else number
-            block.append(line)
-        elif block:
-            yield start, block
-            block = []
-
-
-def _header(line: str) -> dict[str, str]:
-    fields = line.split("\t")
-    header = dict(zip(fields[::2], fields[1::2], strict=False))
-    if "id" not in header:
-        raise RowError("no header: the first line of a dialogue holds id, department and disease")
-    return header
-
-
-def _utterance(line: str) -> Message:
-    fields = line.split("\t")
-    role = _SPEAKERS.get(fields[0])
-    content = "，".join(part.strip() for part in fields[1].split(_CUT) if part.strip()) if len(fields) > 1 else ""
-    if role is None or not content:
-        raise RowError("unknown line: expected P or D, a tab and what was said")
-    return Message(role=role, content=content)
+def _said(row: Mapping[str, Any], number: int) -> Message:
+    content = row["content"].strip()
+    if not content:
+        raise RowError(f"empty turn: number {number} of its dialogue")
+    return Message(role=role_of(row["role"], number), content=content)

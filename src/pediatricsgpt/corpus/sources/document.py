@@ -1,61 +1,45 @@
-"""Textbooks, guidelines and other texts: JSON, PDF, DOCX, Markdown, plain text, and the classical textbooks.
+"""Textbooks, guidelines and other texts: which reader takes which file; JSON, Markdown and plain text are read here.
 
-One record per deepest section; its title is the document's title and the headings down to it. A printed heading keeps
-its number (`（二）传播途径`). Sections of more than 1,500 characters come in
-parts with the same title. The group is the document, named by its title without `关于印发…的通知`, so that the same
-guideline as JSON, PDF and DOCX is one group; its edition belongs to the name.
-
-Locators: the line in text files, the page in PDF files. What has no lines of its own says it behind the section's
-name: in JSON `(line 12 of content)`, `line` being where the object begins in the file; in DOCX `(paragraph 12)`, blank
-paragraphs not counted and each row of a table being one.
+PDF is in `pdf.py`, images and scans in `ocr.py`, web pages and EPUB in `markup.py`, Word and Excel in `office.py`,
+the classical textbooks in `classical.py`; what they have in common, from lines to records, in `assemble.py`.
 """
 
 from __future__ import annotations
 
-import io
-import re
-import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pediatricsgpt.corpus.sources import classical
-from pediatricsgpt.corpus.sources.file import Result, SourceFile
-from pediatricsgpt.corpus.sources.layout import (
-    Line,
-    drop_blank_lines,
-    drop_page_numbers,
-    drop_running_heads,
-    drop_web_foot,
-    take_contents,
-    tidy,
+from pediatricsgpt.corpus.sources.assemble import (
+    LINE_CHARACTERS,
+    Within,
+    clean_title,
+    document_records,
+    markdown_lines,
+    section_results,
+    text_lines,
 )
-from pediatricsgpt.corpus.sources.rows import Row, RowError, json_rows, reject_row
-from pediatricsgpt.corpus.sources.structure import Section, marked_heading, parts, rejoin, sections, setting
-from pediatricsgpt.errors import require_extra
-from pediatricsgpt.records import Locator, Record, Reject
-from pediatricsgpt.text import key
+from pediatricsgpt.corpus.sources.file import Result, SourceFile
+from pediatricsgpt.corpus.sources.layout import Line
+from pediatricsgpt.corpus.sources.markup import read_epub, read_html
+from pediatricsgpt.corpus.sources.ocr import read_image
+from pediatricsgpt.corpus.sources.office import read_docx, read_xlsx
+from pediatricsgpt.corpus.sources.pdf import read_pdf
+from pediatricsgpt.corpus.sources.rows import RowError, json_rows, reject_row
+from pediatricsgpt.records import Record, Reject
+from pediatricsgpt.text import Decoded, decode_lines
 
-_NOTICE = re.compile(r"^.{0,40}?关于(?:印发|发布|公布)|的?通知$")
-_NOT_TITLE = re.compile(r"[。；！？，：]")
-_TITLE_LENGTH = 60
-_APPENDIX_LINE = re.compile(r"附\s*[件录]\s*\d*")
-_EDITION_LINE = re.compile(r"[（(][^（）()]{2,16}[）)]")
-_DATE_LINE = re.compile(r"\d{4}\s*年\s*\d{1,2}\s*月(?:\s*\d{1,2}\s*日)?")
-_MARKDOWN_TITLE = re.compile(r"#\s+(.+)")
-_EDITION_AT_END = re.compile(r"[（(][^（）()]{2,16}[）)]$")
-_TITLE_END = re.compile(r"(?:通知|规范|指南|方案|共识|意见|标准|手册|教程|学|[版稿][）)])$")
-_LEADING_LINES = 8
-_MIN_TITLE_KEY = 6
-_MIN_TEXT = 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Within:
-    """Lines that are none of the file: what to call them, and the row of the file in which they stand."""
-
-    unit: str
-    row: Row | None = None
+_LINE_BYTES = 4 * LINE_CHARACTERS
+_SHOWN = 200
+_OTHER_KINDS = {
+    b"%pdf-": "a PDF file (.pdf)",
+    b"pk\x03\x04": "an archive (.docx, .xlsx or .epub)",
+    b"\xd0\xcf\x11\xe0": "an old Office file (save it as .docx or .xlsx)",
+    b"\x89png": "an image (.png)",
+    b"\xff\xd8\xff": "an image (.jpg)",
+    b"<!doctype html": "a web page (.html)",
+    b"<html": "a web page (.html)",
+}
 
 
 def read_json(file: SourceFile) -> Result:
@@ -72,8 +56,8 @@ def read_json(file: SourceFile) -> Result:
         except RowError as error:
             rejects.append(reject_row(file, row, str(error)))
             continue
-        within = _Within("line {} of content", row)
-        found, empty = _records(file, _lines(content), clean_title(title), within=within)
+        within = Within("line {line} of content", row)
+        found, empty = document_records(file, text_lines(content), clean_title(title), within=within)
         if not found and not empty:
             rejects.append(reject_row(file, row, "nothing but a title"))
             continue
@@ -93,204 +77,96 @@ def _title_and_content(value: Any) -> tuple[str, str]:
 
 
 def read_text(file: SourceFile) -> Result:
-    """A plain text or Markdown file; one with the mark-up of classical textbooks is read as such.
+    """A plain text file; one with the mark-up of classical textbooks is read as such.
+
+    A line that no encoding fits, or of more than 4 MB, is a reject; the others are read.
 
     Raises:
-        UserError: the encoding is unknown.
+        UserError: no encoding fits the file.
     """
-    text = file.text()
-    if classical.is_classical(text):
-        book, chapters = classical.read_book(text)
-        return _section_results(file, book or file.path.stem, chapters)
-    return _records(file, _lines(text))
-
-
-def read_docx(file: SourceFile) -> Result:
-    """A Word document; its headings and tables survive as Markdown.
-
-    Raises:
-        UserError: it is no DOCX file, it holds no text, or the extra `documents` is not installed.
-    """
-    try:
-        from markitdown import MarkItDown, MarkItDownException, MissingDependencyException
-    except ImportError as error:
-        raise require_extra("documents", error) from error
-    if not _is_docx(file.data):
-        raise file.error("not a DOCX file; an old .doc or a document with a password has to be saved as .docx first")
-    try:
-        text = MarkItDown().convert_stream(io.BytesIO(file.data), file_extension=".docx").markdown
-    except MissingDependencyException as error:
-        raise require_extra("documents", ImportError(name="mammoth")) from error
-    except MarkItDownException as error:
-        raise file.error("the DOCX file is damaged") from error
-    lines: list[Line] = []
-    number = 0
-    for line in map(tidy, text.split("\n")):
-        number += bool(line)
-        lines.append(Line(line, max(1, number)))
-    if not number:
-        raise file.error("the document holds no text")
-    return _records(file, lines, within=_Within("paragraph {}"))
-
-
-def _is_docx(data: bytes) -> bool:
-    """True of a Word document; the converter would take anything else for plain text or an archive."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return "word/document.xml" in archive.namelist()
-    except zipfile.BadZipFile:
-        return False
-
-
-def read_pdf(file: SourceFile) -> Result:
-    """The text layer of a PDF file. A page without text, in a file that has some, is a reject.
-
-    Raises:
-        UserError: it is no PDF file, it is encrypted, no page has a text layer, or the extra `documents` is missing.
-    """
-    pages = [[Line(tidy(line), page=number) for line in page] for number, page in enumerate(_pdf_pages(file), 1)]
-    silent = [number for number, page in enumerate(pages, 1) if not any(line.text for line in page)]
-    characters = sum(len(line.text) for page in pages for line in page)
-    if characters < _MIN_TEXT:
-        raise file.error("no text layer: probably a scan, and OCR is not available yet in this version")
-    rejects = [
-        Reject("read", "page without a text layer: a picture or a scan", f"{file.name}, page {number}")
-        for number in silent
-    ]
-    lines = [line for page in drop_running_heads(pages) for line in page]
-    records, empty = _records(file, lines, paged=True)
+    decoded, rejects = _decoded(file)
+    if classical.is_classical(decoded.text):
+        book, chapters = classical.read_book(decoded.text)
+        records, empty = section_results(file, book or file.path.stem, chapters)
+    else:
+        records, empty = document_records(file, text_lines(decoded.text))
     return records, rejects + empty
 
 
-def _pdf_pages(file: SourceFile) -> list[list[str]]:
-    try:
-        import pypdfium2
-    except ImportError as error:
-        raise require_extra("documents", error) from error
-    try:
-        document = pypdfium2.PdfDocument(file.data)
-    except pypdfium2.PdfiumError as error:
-        problem = "the PDF is encrypted: save it without a password" if "assword" in str(error) else "not a PDF file"
-        raise file.error(problem) from error
-    try:
-        texts = [page.get_textpage().get_text_range() for page in document]
-    finally:
-        document.close()
-    return [re.split(r"\r\n|\r|\n", _without_soft_hyphens(text)) for text in texts]
+def read_markdown(file: SourceFile) -> Result:
+    """A Markdown file: its headings are the sections, its tables and fenced code stay as they are.
 
-
-def _without_soft_hyphens(text: str) -> str:
-    """PDFium writes U+FFFE where a hyphen ended a line: inside a word it goes, elsewhere (`IL-6`) it is a hyphen."""
-    return re.sub("(?<=[a-z])\ufffe(?=[a-z])", "", text).replace("\ufffe", "-")
-
-
-def _lines(text: str) -> list[Line]:
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return [Line(tidy(line), number) for number, line in enumerate(text.split("\n"), 1)]
-
-
-def _records(
-    file: SourceFile, lines: Sequence[Line], title: str = "", *, paged: bool = False, within: _Within | None = None
-) -> Result:
-    """Records and rejects of one document. `paged` lines are free of page numbers already."""
-    body = drop_web_foot(lines)
-    body = drop_blank_lines(body if paged else drop_page_numbers(body))
-    body, contents = take_contents(body)
-    title, body = take_title(body, title or file.path.stem, known=bool(title))
-    return _section_results(file, title, sections(rejoin(body, contents)), within)
-
-
-def _section_results(file: SourceFile, title: str, found: Sequence[Section], within: _Within | None = None) -> Result:
-    records: list[Record] = []
-    rejects: list[Reject] = []
-    for section in found:
-        if section.paragraphs:
-            records += _section_records(file, title, section, within)
-        else:
-            where = f"{file.name}, {_locator(section.start, '', within)}"
-            rejects.append(
-                Reject("read", "heading without text: a figure or a table in its place", where, section.path)
-            )
-    return records, rejects
-
-
-def _section_records(file: SourceFile, title: str, section: Section, within: _Within | None = None) -> list[Record]:
-    """The records of a section: one, or one for each part of a long section."""
-    records = []
-    group = document_group(title)
-    heading = " / ".join(section.path)
-    for number, (start, text) in enumerate(parts(section), 1):
-        name = f"{heading} ({number})".strip() if number > 1 else heading
-        locator = _locator(start, name, within)
-        records.append(file.record(group=group, locator=locator, text=text, title=[title, *section.path]))
-    return records
-
-
-def _locator(start: Line, name: str, within: _Within | None) -> Locator:
-    """Where a section begins: `line` is a line of the file; what is none stands behind the section's name."""
-    if within is None:
-        return Locator(start.page, start.line, None, name or None)
-    place = within.unit.format(start.line)
-    section = f"{name} ({place})" if name else place
-    return Locator(None, within.row.line if within.row else None, within.row.number if within.row else None, section)
-
-
-def document_group(title: str) -> str:
-    """The group of a document, from its title."""
-    return f"document:{key(title) or title}"
-
-
-def clean_title(title: str) -> str:
-    """A title without the words of the notice that it was published with, and without quotation marks."""
-    title = _NOTICE.sub("", tidy(title)).strip()
-    return re.sub("[《》]", "", _NOTICE.sub("", title)).strip()
-
-
-def take_title(lines: Sequence[Line], title: str, *, known: bool) -> tuple[str, list[Line]]:
-    """The document's title, and the lines without those at the top that only repeat it (with edition and date).
-
-    Args:
-        lines: the document's lines.
-        title: its title where `known`, else what to call it if the top of the document does not say.
-        known: whether `title` comes from the source.
+    Raises:
+        UserError: no encoding fits the file.
     """
-    body = list(lines)
-    if not known:
-        found = _title_at_top(body)
-        title, body = (clean_title(found[0]), body[found[1] :]) if found else (title, body)
-    return title, _without_repeated_title(body, title)
+    decoded, rejects = _decoded(file)
+    records, empty = document_records(file, _without_front_matter(markdown_lines(decoded.text)))
+    return records, rejects + empty
 
 
-def _title_at_top(lines: Sequence[Line]) -> tuple[str, int] | None:
-    """The title in the first lines and how many lines it takes; None where the text begins at once."""
-    for place, line in enumerate(lines[:_LEADING_LINES]):
-        if not line.text or _APPENDIX_LINE.fullmatch(line.text):
-            continue
-        marked = _MARKDOWN_TITLE.fullmatch(line.text)
-        text = marked.group(1) if marked else line.text
-        if _NOT_TITLE.search(text) or len(text) > _TITLE_LENGTH:
-            return None
-        following = next((near for near in range(place + 1, len(lines)) if lines[near].text), len(lines))
-        if following < len(lines) and _EDITION_LINE.fullmatch(lines[following].text):
-            return text + lines[following].text, following + 1
-        named = marked or following > place + 1 or _TITLE_END.search(text)
-        alone = marked_heading(text) is None and not setting(lines).reaches(text)
-        return (text, place + 1) if named or alone else None
-    return None
+def _without_front_matter(lines: Sequence[Line]) -> list[Line]:
+    if not lines or lines[0].text != "---":
+        return list(lines)
+    end = next((place for place, line in enumerate(lines[1:], 1) if line.text == "---"), 0)
+    return list(lines[end + 1 :]) if end else list(lines)
 
 
-def _without_repeated_title(lines: Sequence[Line], title: str) -> list[Line]:
-    whole = {key(title), key(_EDITION_AT_END.sub("", title))}
-    said, end = "", 0
-    for place, line in enumerate(lines[:_LEADING_LINES]):
-        if not line.text or (_APPENDIX_LINE.fullmatch(line.text) and not said):
-            continue
-        said += key(line.text)
-        ends = len(said) >= _MIN_TITLE_KEY and any(name.endswith(said) for name in whole)
-        if not ends and not any(name.startswith(said) for name in whole):
-            break
-        if ends or said in whole:
-            end = place + 1
-    if end < len(lines) and end and _DATE_LINE.fullmatch(lines[end].text):
-        end += 1
-    return list(lines[end:])
+def _decoded(file: SourceFile) -> tuple[Decoded, list[Reject]]:
+    """The text of a file and rejects of the lines that cannot be in it.
+
+    Raises:
+        UserError: no encoding fits the file, or nothing is left of it.
+    """
+    data, rejects = _without_endless_lines(file)
+    kind = next((name for start, name in _OTHER_KINDS.items() if data.lstrip()[:64].lower().startswith(start)), None)
+    if kind is not None:
+        raise file.error(f"this is no text but {kind}: give the file its own extension")
+    try:
+        decoded = decode_lines(data)
+    except ValueError as error:
+        raise file.error(str(error)) from error
+    file.encodings[decoded.encoding.removesuffix("-sig")] += 1
+    rejects += [
+        Reject("read", f"unknown encoding: a line that is not {decoded.encoding}", f"{file.name}:{number}", repr(line))
+        for number, line in decoded.broken
+    ]
+    if not decoded.text.strip():
+        raise file.error(f"nothing in it can be read: {rejects[0].reason}" if rejects else "the file is empty")
+    return decoded, rejects
+
+
+def _without_endless_lines(file: SourceFile) -> tuple[bytes, list[Reject]]:
+    """The bytes with endless lines made empty: a line of 200 MB would be decoded and copied a dozen times."""
+    data, rejects = file.data, []
+    if len(data) <= _LINE_BYTES or data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:_LINE_BYTES]:
+        return data, []
+    kept: list[bytes] = []
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if len(line) > _LINE_BYTES:
+            reason = f"line too long: {len(line)} bytes; a line of text has at most {_LINE_BYTES}"
+            rejects.append(Reject("read", reason, f"{file.name}:{number}", repr(line[:_SHOWN])))
+            line = b""
+        kept.append(line)
+    return b"\n".join(kept), rejects
+
+
+READERS: Mapping[str, Callable[[SourceFile], Result]] = {
+    ".json": read_json,
+    ".jsonl": read_json,
+    ".pdf": read_pdf,
+    ".docx": read_docx,
+    ".xlsx": read_xlsx,
+    ".html": read_html,
+    ".htm": read_html,
+    ".xhtml": read_html,
+    ".epub": read_epub,
+    ".md": read_markdown,
+    ".markdown": read_markdown,
+    ".txt": read_text,
+    ".png": read_image,
+    ".jpg": read_image,
+    ".jpeg": read_image,
+    ".tif": read_image,
+    ".tiff": read_image,
+}
+"""The readers of documents, by extension."""

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pediatricsgpt.corpus.settings import SourceSettings
+from pediatricsgpt.corpus.sources.lines import Line, read_lines
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.records import Locator, Message, Record, Reject, Source, Step, content_id
 from pediatricsgpt.text import decode, key
 
 _STEP = "read"
+_CHUNK = 2**20
 
 Result = tuple[list[Record], list[Reject]]
-"""What every reader returns: what it read, and what it could not read."""
+"""What a reader of documents returns: what it read, and what it could not read."""
+Items = Iterator[Record | Reject]
+"""What a reader of rows yields, in the order of the file."""
 
 FAMILY_OF_KIND = {
     "textbook": "specialised",
     "guideline": "specialised",
     "knowledge_graph": "specialised",
     "conversation": "conversation",
+    "recording": "conversation",
     "dataset": "distilled",
     "preferences": "general",
     "text": "general",
@@ -45,29 +51,49 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file of a source, read once. `name` is relative to the recipe's folder and written with `/`."""
+    """A file of a source. `name` is relative to the recipe's folder and written with `/`.
+
+    Documents take it as a whole (`data`, `text`), files of rows line by line (`lines`), so that their size does not
+    matter. `encodings` counts what was found on the way: files, or lines.
+    """
 
     path: Path
     name: str
-    data: bytes
     digest: str
     settings: SourceSettings
     rows: Rows = field(default_factory=Rows)
+    encodings: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def load(cls, path: Path, base: Path, settings: SourceSettings) -> SourceFile:
-        """Read the bytes of `path`.
+        """Open `path` and take its digest.
 
         Raises:
             UserError: the file is empty or cannot be opened.
         """
+        digest, empty = hashlib.sha256(), True
         try:
-            data = path.read_bytes()
+            with path.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    digest.update(chunk)
+                    empty = empty and not chunk.strip()
         except OSError as error:
             raise UserError(f"cannot be read: {error.strerror}", path) from error
-        if not data.strip():
+        if empty:
             raise UserError("the file is empty", path)
-        return cls(path, _relative(path, base), data, hashlib.sha256(data).hexdigest(), settings)
+        return cls(path, _relative(path, base), digest.hexdigest(), settings)
+
+    @property
+    def data(self) -> bytes:
+        """The bytes, read anew each time.
+
+        Raises:
+            UserError: the file cannot be opened any more.
+        """
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise UserError(f"cannot be read: {error.strerror}", self.path) from error
 
     def text(self) -> str:
         """The decoded text, every line end a single newline.
@@ -76,12 +102,24 @@ class SourceFile:
             UserError: the encoding is unknown.
         """
         try:
-            text = decode(self.data).text
+            decoded = decode(self.data)
         except ValueError as error:
             raise self.error(str(error)) from error
-        if not text.strip():
+        if not decoded.text.strip():
             raise self.error("the file is empty")
-        return text.replace("\r\n", "\n").replace("\r", "\n")
+        self.encodings[decoded.encoding.removesuffix("-sig")] += 1
+        return decoded.text.replace("\r\n", "\n").replace("\r", "\n")
+
+    def lines(self) -> Iterator[Line]:
+        """The decoded lines with their numbers, one after the other; see `read_lines`.
+
+        Raises:
+            UserError: the encoding is unknown.
+        """
+        try:
+            yield from read_lines(self.path, self.encodings)
+        except ValueError as error:
+            raise self.error(str(error)) from error
 
     def error(self, message: str, line: int | None = None) -> UserError:
         """The error for a file that as a whole cannot be read; the caller raises it."""

@@ -1,155 +1,169 @@
-"""Facts of knowledge graphs: disease records (`medical.json` and its exports) and triples.
+"""Files of knowledge graphs: disease records (`medical.json` and its exports), triples, entities and relations.
 
-One record per entity and relation: the title is the entity and the relation's Chinese name, the text is the long field
-or the tails joined by `、` in the order of the source. The entity's departments become the label of all its records.
-
-Left out of disease records, because they say nothing about the disease: `_id`, `yibao_status`, `cost_money` (insurance
-and prices of an unknown year) and `drug_detail` (brand names; the drugs themselves stand in the other drug fields).
+Every reader hands what its file says to the one `Graph` of the source, and yields the rejects of what it cannot read.
+RDF and the exports of Neo4j: `rdf.py`, `neo4j.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from pediatricsgpt.corpus.sources.file import Result, SourceFile
-from pediatricsgpt.corpus.sources.rows import Row, RowError, json_rows, reject_row, table_rows
-from pediatricsgpt.records import Locator, Record
+from pediatricsgpt.corpus.rules import rules
+from pediatricsgpt.corpus.sources import neo4j, rdf
+from pediatricsgpt.corpus.sources.dataset import aliases
+from pediatricsgpt.corpus.sources.file import SourceFile
+from pediatricsgpt.corpus.sources.graph import Graph, page_facts
+from pediatricsgpt.corpus.sources.lines import BadLine
+from pediatricsgpt.corpus.sources.rows import Row, RowError, reject_row, stream_json
+from pediatricsgpt.corpus.sources.table import open_table, require_columns
+from pediatricsgpt.records import Reject
 
-_COLUMNS = ("head", "relation", "tail")
-_FIELDS = {
-    "desc": "简介",
-    "category": "就诊科室",
-    "cure_department": "就诊科室",
-    "cause": "病因",
-    "get_prob": "发病率",
-    "easy_get": "易感人群",
-    "get_way": "传播方式",
-    "symptom": "症状",
-    "symptoms": "症状",
-    "acompany": "并发症",
-    "check": "检查项目",
-    "prevent": "预防",
-    "cure_way": "治疗方法",
-    "cure_lasttime": "治疗周期",
-    "cured_prob": "治愈率",
-    "common_drug": "常用药品",
-    "recommand_drug": "推荐药品",
-    "do_eat": "宜吃",
-    "not_eat": "忌吃",
-    "recommand_eat": "推荐食谱",
-}
-_RELATIONS = {
-    **_FIELDS,
-    "has_symptom": "症状",
-    "has_symptoms": "症状",
-    "belongs_to": "就诊科室",
-    "has_complication": "并发症",
-    "acompany_with": "并发症",
-    "treat_way": "治疗方法",
-    "treat_cycle": "治疗周期",
-    "check_item": "检查项目",
-    "need_check": "检查项目",
-    "susceptible_people": "易感人群",
-    "transmission_way": "传播方式",
-    "disease_ratio": "发病率",
-    "cure_prob": "治愈率",
-    "good_food": "宜吃",
-    "avoid_food": "忌吃",
-    "no_eat": "忌吃",
-    "recommand_recipes": "推荐食谱",
-    "pathogen": "病原体",
-    "incubation_period": "潜伏期",
-}
-_DEPARTMENT = "就诊科室"
-_NOT_MEDICAL = {"medical_insurance", "yibao_status", "cost_money"}
-_ENCYCLOPEDIA = "疾病百科"  # the root of medical.json's categories, no department
-_BETWEEN = "、"
+_TRIPLE = ("head", "relation", "tail")
+_EDGES = (
+    _TRIPLE,
+    ("subject", "predicate", "object"),
+    ("h", "r", "t"),
+    ("start_entity_name", "rel_name", "end_entity_name"),
+)
+_NOT_A_TRIPLE = "unknown shape: no triple of head, relation and tail"
 
 
-def read_diseases(file: SourceFile) -> Result:
-    """Disease records of a `.json` or `.jsonl` file in the schema of `medical.json`, Mongo exports included.
+def read_graph_json(file: SourceFile, graph: Graph) -> Iterator[Reject]:
+    """Rows of a `.json` or `.jsonl` file, each in one of the published shapes:
+
+    - a disease record (`name` and fields such as `desc`, `cause`, `symptom`), also as `{label, name: {…}}`;
+    - an entity `{label, name}`, and a group of relations `{rel_type, rel_name, rels: [{start_entity_name, …}]}`;
+    - a text with its triples, `{text, spo_list: [[s, p, o], …]}` or with `{subject, predicate, object}` in it. The
+      text says what the triples say and is left out;
+    - a triple of head, relation and tail; a node or a relationship of Neo4j's JSON export.
+
+    In groups and lists, each relation or triple counts as a row.
 
     Raises:
         UserError: the file is no JSON, or its encoding is unknown.
     """
-    rows, rejects = json_rows(file)
-    records: list[Record] = []
-    for row in rows:
+    for row in stream_json(file):
+        if isinstance(row, Reject):
+            yield row
+            continue
         try:
-            records += _disease(file, row)
-            file.rows.used += 1
+            yield from _json_row(file, graph, row)
         except RowError as error:
-            rejects.append(reject_row(file, row, str(error)))
-    return records, rejects
+            yield reject_row(file, row, str(error))
 
 
-def _disease(file: SourceFile, row: Row) -> list[Record]:
-    if not isinstance(row.value, Mapping) or not isinstance(row.value.get("name"), str):
-        raise RowError("unknown shape: a disease record has a name and fields such as desc, cause or symptom")
-    name = row.value["name"].strip()
-    facts: dict[str, list[str]] = {}
-    for field, relation in _FIELDS.items():
-        tails = [tail for tail in _tails(row.value.get(field)) if tail != _ENCYCLOPEDIA]
-        if tails:
-            facts[relation] = tails  # cure_department comes after category and is the better of the two
-    if not name or not facts:
-        raise RowError("empty record: no name, or none of the fields with a fact")
-    departments = "/".join(facts.get(_DEPARTMENT, ())) or "unknown"
-    return [_fact(file, row.locator(), name, relation, tails, departments) for relation, tails in facts.items()]
+def _json_row(file: SourceFile, graph: Graph, row: Row) -> Iterator[Reject]:
+    value = row.value
+    if isinstance(value, Mapping):
+        if value.get("type") in ("node", "relationship") and "id" in value:
+            neo4j.add_json(file, graph, row)
+            return iter(())
+        for name, common in (("spo_list", None), ("rels", value.get("rel_name") or value.get("rel_type"))):
+            if isinstance(value.get(name), list):
+                return _listed(file, graph, row, name, common)
+        if (
+            "label" in value
+            and isinstance(value.get("name"), str)
+            and not set(value) & set(rules("sources")["disease_fields"])
+        ):
+            graph.add_name(file, row, value["name"].strip(), str(value["label"]))
+            return iter(())
+    if isinstance(value, list) or any(all(name in value for name in names) for names in _EDGES):
+        graph.add_edge(file, row, *_triple(value))
+        return iter(())
+    _add_disease(file, graph, row)
+    return iter(())
 
 
-def _tails(value: Any) -> list[str]:
-    """The texts of a field: a text, a list of texts, or lists in lists; the first of equal ones."""
+def _listed(file: SourceFile, graph: Graph, row: Row, name: str, relation: str | None) -> Iterator[Reject]:
+    """The triples in a list of a row; they take the place of the row in the account."""
+    items = row.value[name]
+    if not items:
+        raise RowError(f"empty list: nothing stands under {name}")
+    file.rows.read += len(items) - 1
+    for number, item in enumerate(items, 1):
+        part = Row(item, row.line, row.number, f"{name} {number}")
+        try:
+            if relation and isinstance(item, Mapping):
+                item = {**item, "rel_name": item.get("rel_name") or relation}
+            graph.add_edge(file, part, *_triple(item))
+        except RowError as error:
+            yield reject_row(file, part, str(error))
+
+
+def _triple(value: Any) -> tuple[str, str, str]:
     if isinstance(value, list):
-        return list(dict.fromkeys(tail for item in value for tail in _tails(item)))
-    text = "" if value is None or isinstance(value, Mapping) else str(value).strip()
-    return [text] if text else []
+        ends = value
+    elif isinstance(value, Mapping):
+        ends = next(([value[name] for name in names] for names in _EDGES if all(name in value for name in names)), [])
+    else:
+        ends = []
+    # CMeIE and DuIE put the object into {"@value": …}.
+    plain = [end.get("@value") if isinstance(end, Mapping) else end for end in ends]
+    if len(plain) != 3 or not all(isinstance(end, str | int | float) for end in plain):
+        raise RowError(_NOT_A_TRIPLE)
+    head, relation, tail = map(str, plain)
+    return head, relation, tail
 
 
-def read_triples(file: SourceFile) -> Result:
-    """Triples of a `.csv` or `.tsv` file with the columns `head`, `relation` and `tail`.
+def _add_disease(file: SourceFile, graph: Graph, row: Row) -> None:
+    value = row.value
+    if isinstance(value, Mapping) and isinstance(value.get("name"), Mapping):
+        value = value["name"]
+    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+        raise RowError("unknown shape: a disease record has a name and fields such as desc, cause or symptom")
+    facts = page_facts(value)
+    if not value["name"].strip() or not facts:
+        raise RowError("empty record: no name, or none of the fields with a fact")
+    graph.add_page(file, row, value["name"].strip(), facts)
+
+
+def read_graph_table(file: SourceFile, graph: Graph) -> Iterator[Reject]:
+    """A CSV, TSV or XLSX table of triples (`head`, `relation`, `tail`), or an export of Neo4j, known by its columns.
 
     Chinese relations keep their names, known English ones get the Chinese name, unknown ones stay as they are.
-    The locator is that of the first triple of the head and relation. A triple that is said again is a reject.
 
     Raises:
-        UserError: a column is missing, a quotation mark never closes, or the encoding is unknown.
+        UserError: a column is missing, the file is damaged, or the encoding is unknown.
     """
-    delimiter = "\t" if file.path.suffix.lower() == ".tsv" else ","
-    rows, rejects = table_rows(file, _COLUMNS, delimiter)
-    facts: dict[tuple[str, str], tuple[Locator, list[str]]] = {}
-    for row in rows:
-        head, relation, tail = (row.value[column].strip() for column in _COLUMNS)
-        reason = _reason(head, relation, tail)
-        if reason:
-            rejects.append(reject_row(file, row, reason))
+    table = open_table(file, aliases(*_TRIPLE))
+    if neo4j.is_export(table.columns):
+        yield from neo4j.add_table(file, graph, table)
+        return
+    require_columns(file, table.columns, _TRIPLE)
+    for row in table.rows:
+        if isinstance(row, Reject):
+            yield row
+        else:
+            graph.add_edge(file, row, *(row.value[column] for column in _TRIPLE))
+
+
+def read_graph_lines(file: SourceFile, graph: Graph) -> Iterator[Reject]:
+    """Lines of `head<TAB>relation<TAB>tail`, or of one entity each.
+
+    Raises:
+        UserError: the encoding is unknown.
+    """
+    for number, line in file.lines():
+        if isinstance(line, str) and not line.strip():
             continue
-        first, tails = facts.setdefault((head, _RELATIONS.get(relation, relation)), (row.locator(), []))
-        if tail in tails:
-            rejects.append(reject_row(file, row, f"triple said before: under {first}"))
+        file.rows.read += 1
+        if isinstance(line, BadLine):
+            yield file.reject(line.reason, line=number)
             continue
-        tails.append(tail)
-        file.rows.used += 1
-    departments = {head: "/".join(tails) for (head, relation), (_, tails) in facts.items() if relation == _DEPARTMENT}
-    records = [
-        _fact(file, locator, head, relation, tails, departments.get(head, "unknown"))
-        for (head, relation), (locator, tails) in facts.items()
-    ]
-    return records, rejects
+        fields = line.split("\t")
+        if len(fields) == len(_TRIPLE):
+            graph.add_edge(file, Row(None, number), *fields)
+        elif len(fields) == 1:
+            graph.add_name(file, Row(None, number), line.strip())
+        else:
+            yield file.reject(f"{len(fields)} fields, expected 3 ({', '.join(_TRIPLE)}) or a name", line, line=number)
 
 
-def _reason(head: str, relation: str, tail: str) -> str:
-    if not (head and relation and tail):
-        return "empty field: head, relation and tail are all needed"
-    return f"not a medical relation: {relation}" if relation in _NOT_MEDICAL else ""
-
-
-def _fact(file: SourceFile, locator: Locator, name: str, relation: str, tails: list[str], department: str) -> Record:
-    return file.record(
-        group=f"entity:{name}",
-        locator=locator,
-        text=_BETWEEN.join(tails),
-        title=[name, relation],
-        department=department,
-    )
+GRAPH_READERS: Mapping[str, Callable[[SourceFile, Graph], Iterator[Reject]]] = {
+    **dict.fromkeys((".json", ".jsonl"), read_graph_json),
+    **dict.fromkeys((".csv", ".tsv", ".xlsx"), read_graph_table),
+    ".txt": read_graph_lines,
+    **dict.fromkeys(rdf.FORMATS, rdf.read_rdf),
+}

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
+from pediatricsgpt.corpus.sources.headings import USUAL, display_width, marked_heading
 from pediatricsgpt.text import key, normalise
 
 # Characters of the fonts Symbol and Wingdings that PDF files leave in the private-use area; doses stand among them.
@@ -43,6 +44,10 @@ _ENTRY_MARK = re.compile(
     r"(?:第[一二三四五六七八九十百零〇\d]+[章节篇编]|[一二三四五六七八九十]+、|\d+\s*[.．、]|附[录件表]\s*\d*\s*[：:]?)\s*"
 )
 _ENTRY_LENGTH = 40
+_CAPTION = re.compile(r"表\s*\d+(?:[-－—–.]\d+)?[\s:：.]*[^，。；]{2,40}[^，。；）)]")
+_NOTE = re.compile(r"注\s*[:：]")
+# Of the width of the text: cells of tables take up to 0.83 of it.
+_TABLE_WIDTH, _FEWEST_ROWS, _TABLE_LINES = 0.85, 3, 150
 _LINES_PER_PAGE = (10, 80)
 _PER_PAGE_SHARE = 0.4
 _EDGE_LINES = 2
@@ -58,6 +63,8 @@ class Line:
     text: str
     line: int | None = None
     page: int | None = None
+    verbatim: bool = False
+    """A row of a table or a line of code: a paragraph by itself, whatever it looks like"""
 
 
 def tidy(text: str) -> str:
@@ -74,7 +81,7 @@ def in_pieces(lines: Sequence[Line]) -> bool:
 
     Closing punctuation never begins a line in Chinese typesetting; in such a text it begins many.
     """
-    texts = [line.text for line in lines if line.text]
+    texts = [line.text for line in lines if line.text and not line.verbatim]
     if len(texts) < 2:
         return False
     closing = sum(text[0] in CLOSING for text in texts)
@@ -154,6 +161,48 @@ def _pattern(text: str, page: int) -> str:
     return _OUTER_NUMBER.sub("#", text)
 
 
+def keep_tables(lines: Sequence[Line], printed: Sequence[str]) -> list[Line]:
+    """The lines, those of tables marked verbatim and with the spaces between their cells.
+
+    An export as plain text leaves of a table its caption (`表 53-2 …`) and pieces of its rows. Which cell stood where
+    is lost, but joined like prose two of them would make new numbers, and some cells would be headings. A table goes
+    on until a heading, a note, or two lines that fill the width.
+
+    Args:
+        lines: the document's lines.
+        printed: the same lines as they are in the file.
+    """
+    found = list(lines)
+    widths = sorted(display_width(line.text) for line in lines if line.text)
+    if not widths or in_pieces(lines):
+        return found
+    full = _TABLE_WIDTH * widths[int(len(widths) * 0.9)]
+    for place, line in enumerate(lines):
+        if _CAPTION.fullmatch(line.text) and not found[place].verbatim:
+            rows = _table_length(lines[place + 1 : place + 1 + _TABLE_LINES], full)
+            for row in range(place, place + rows + 1) if rows >= _FEWEST_ROWS else ():
+                found[row] = replace(lines[row], text=_cells(lines[row].text, printed[row]), verbatim=True)
+    return found
+
+
+def _table_length(lines: Sequence[Line], full: float) -> int:
+    wide = 0
+    for place, line in enumerate(lines):
+        if USUAL.fullmatch(line.text) or marked_heading(line.text) is not None or _NOTE.match(line.text):
+            return place - wide
+        wide = wide + 1 if display_width(line.text) >= full else 0
+        if wide == 2:
+            return place - 1
+    return len(lines) - wide if len(lines) < _TABLE_LINES else 0
+
+
+def _cells(text: str, printed: str) -> str:
+    """The line with the spaces that were printed in it, unless all its letters were set apart."""
+    parts = printed.translate(_SYMBOLS).split()
+    letters = len(parts) >= _SPACED_TOKENS and sum(map(len, parts)) < 2 * len(parts)
+    return text if letters else " ".join(map(normalise, parts))
+
+
 def drop_web_foot(lines: Sequence[Line]) -> list[Line]:
     """Without the foot of a web page: from the site map or the links down, where an owner's line follows at once."""
     for place, line in enumerate(lines):
@@ -171,11 +220,12 @@ def drop_blank_lines(lines: Sequence[Line]) -> list[Line]:
     return list(lines)
 
 
-def take_contents(lines: Sequence[Line]) -> tuple[list[Line], set[str]]:
-    """The lines without the table of contents, and the keys of the headings that it lists.
+def take_contents(lines: Sequence[Line]) -> tuple[list[Line], dict[str, str]]:
+    """The lines without the table of contents, and the headings that it lists, each by its key.
 
     The table begins with `目录` and goes on while lines end in dot leaders or look like numbered headings that did not
-    occur yet. Lines with dot leaders and a page number are dropped wherever they stand.
+    occur yet. Lines with dot leaders and a page number are dropped wherever they stand. A heading that the text prints
+    with its number is listed with it only: without, it is a cell of a table or a name in passing.
     """
     start = next((place for place, line in enumerate(lines) if _CONTENTS.fullmatch(line.text)), None)
     entries: list[str] = []
@@ -191,9 +241,18 @@ def take_contents(lines: Sequence[Line]) -> tuple[list[Line], set[str]]:
         while start and (not lines[start - 1].text or _ROMAN.fullmatch(lines[start - 1].text)):
             start -= 1
         kept = [*lines[:start], *lines[end:]]
-    listed = {key(entry) for entry in entries} | {key(_ENTRY_MARK.sub("", entry, count=1)) for entry in entries}
     kept = [line for line in kept if not _is_entry_with_page(line.text)]
-    return kept, listed if len(entries) >= 2 else set()
+    return kept, _listed(entries, {key(line.text) for line in kept}) if len(entries) >= 2 else {}
+
+
+def _listed(entries: Sequence[str], printed: Collection[str]) -> dict[str, str]:
+    """Headings by key, in the spelling of the table: the one in the text is sometimes torn (`Le be r`)."""
+    found = {key(entry): entry.strip() for entry in entries}
+    for entry in entries:
+        bare = _ENTRY_MARK.sub("", entry, count=1).strip()
+        if key(entry) not in printed and bare:
+            found.setdefault(key(bare), bare)
+    return found
 
 
 def _is_entry_with_page(text: str) -> bool:

@@ -3,10 +3,13 @@
 The one place that knows them, because published files mix them: a file of dialogues holds instruction rows, a file of
 instructions holds preference pairs. What is recognised:
 
-- turns: `conversations`, `conversation`, `messages` or `dialogue` as a list of `{role, content}` or `{from, value}`;
+- turns: `conversations`, `conversation`, `messages`, `dialogue`, `dialog` or `turns` as a list of `{role, content}`,
+  `{from, value}`, `{speaker, sentence}` and the like, or of texts that begin with who speaks (`病人：…`); such a list
+  alone; or one text of such lines;
 - a question and its answer: `instruction`/`output` (with `input`, `history` and `system`), `instruct`/`output`,
-  `question`/`answer`, `query`/`response`, `prompt`/`response`, `prompt`/`completion`, and `context`/`target` with its
-  `问题：…回答:` around the question; lists of length one stand for their element;
+  `question`/`answer`, `query`/`response`, `prompt`/`response`, `prompt`/`completion`, `context`/`target` with its
+  `问题：…回答:` around the question, a case and what the doctor wrote (`medical_case`/`doctor_diagnosis`), and
+  `question`/`raw_anwser` (so published); lists of length one stand for their element;
 - a preference pair: `chosen` and `rejected` (a text, a turn or a list of turns) beside turns, `prompt`, `question`, or
   `instruction` with `input`; and `question` with `response_chosen` and `response_rejected`.
 
@@ -15,16 +18,27 @@ Turns stay as they are told; joining neighbours and trimming the ends is the bus
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pediatricsgpt.corpus.sources.file import Result, SourceFile
-from pediatricsgpt.corpus.sources.rows import Row, RowError, json_rows, reject_row
-from pediatricsgpt.records import Message, Record
+from pediatricsgpt.corpus.rules import rules
+from pediatricsgpt.corpus.sources.file import Items, SourceFile
+from pediatricsgpt.corpus.sources.rows import Row, RowError, reject_row
+from pediatricsgpt.records import Message, Record, Reject
 
-_TURNS = ("conversations", "conversation", "messages", "dialogue")
+_TURNS = ("conversations", "conversation", "messages", "dialogue", "dialog", "turns")
+_TURN = (
+    ("role", "content"),
+    ("from", "value"),
+    ("speaker", "sentence"),
+    ("speaker", "content"),
+    ("speaker", "text"),
+    ("role", "text"),
+    ("id", "Sentence"),
+)
 _PAIRS = (
     ("instruction", "output"),
     ("instruct", "output"),
@@ -33,15 +47,13 @@ _PAIRS = (
     ("prompt", "response"),
     ("prompt", "completion"),
     ("context", "target"),
+    ("medical_case", "doctor_diagnosis"),
+    ("question", "raw_anwser"),
 )
+_QUESTIONS = ("question", "first_question", "query", "prompt", "instruction")
+_JUDGEMENT = ("prompt", "scores")
 _SIDES = (("chosen", "rejected"), ("response_chosen", "response_rejected"))
 _PROMPTS = ("prompt", "question", "instruction", "query")
-_ROLES = {
-    "system": "system",
-    **dict.fromkeys(("user", "human", "patient", "患者", "病人", "用户"), "user"),
-    **dict.fromkeys(("assistant", "gpt", "bot", "doctor", "chatgpt", "model", "医生"), "assistant"),
-}
-_NOTHING = {"", "nan", "none", "null", "空", "无", "unknown"}
 _PROMPT_FRAME = re.compile(r"^\s*问题\s*[:：]\s*(.*?)\s*回答\s*[:：]\s*$", re.DOTALL)
 
 
@@ -60,21 +72,21 @@ class Shaped:
     safety: bool = False
 
 
-def read_shaped(file: SourceFile, build: Callable[[SourceFile, Row, Shaped], Record]) -> Result:
-    """Recognise every JSON row of a file and let `build` make its record; rows that cannot be read become rejects.
-
-    Raises:
-        UserError: as `json_rows`.
-    """
-    rows, rejects = json_rows(file)
-    records: list[Record] = []
+def read_shaped(
+    file: SourceFile, rows: Iterable[Row | Reject], build: Callable[[SourceFile, Row, Shaped], Record]
+) -> Items:
+    """Recognise every row of a file and let `build` make its record; rows that cannot be read become rejects."""
     for row in rows:
+        if isinstance(row, Reject):
+            yield row
+            continue
         try:
-            records.append(build(file, row, shape_row(row.value)))
-            file.rows.used += 1
+            record = build(file, row, shape_row(row.value))
         except RowError as error:
-            rejects.append(reject_row(file, row, str(error)))
-    return records, rejects
+            yield reject_row(file, row, str(error))
+            continue
+        file.rows.used += 1
+        yield record
 
 
 def shape_row(row: Any) -> Shaped:
@@ -83,6 +95,8 @@ def shape_row(row: Any) -> Shaped:
     Raises:
         RowError: the shape is unknown, a role is unknown, or the question or the answer is empty.
     """
+    if isinstance(row, list) and row and all(isinstance(turn, str | Mapping) for turn in row):
+        return Shaped(_answered(_turns(row)))
     if not isinstance(row, Mapping):
         raise RowError(f"unknown shape: {type(row).__name__} where an object was expected")
     sides = next((names for names in _SIDES if all(name in row for name in names)), None)
@@ -91,23 +105,39 @@ def shape_row(row: Any) -> Shaped:
     turns = next((name for name in _TURNS if isinstance(row.get(name), list)), None)
     if turns:
         return Shaped(_answered(_system(row) + _turns(row[turns])), department=department(row))
+    told = next((name for name in _TURNS if isinstance(row.get(name), str) and speaker_of(row[name])), None)
+    if told:
+        return Shaped(_answered(_system(row) + spoken(row[told].split("\n"))), department=department(row))
     pair = next((names for names in _PAIRS if all(name in row for name in names)), None)
     if pair:
         return _pair(row, *pair)
-    raise RowError(f"unknown shape: fields {', '.join(map(str, row)) or 'none'}")
+    raise RowError(_unknown(row))
+
+
+def _unknown(row: Mapping[str, Any]) -> str:
+    fields = f"fields {', '.join(map(str, row)) or 'none'}"
+    if all(name in row for name in _JUDGEMENT):
+        return f"a judgement of answers and no answer: {fields}"
+    if any(name in row for name in _QUESTIONS) and len(row) > 1:
+        return f"a question without an answer: {fields}"
+    return f"unknown shape: {fields}"
 
 
 def department(row: Mapping[str, Any]) -> str:
     """The label of a row as the source gives it: `cate1/cate2` or `department`; `unknown` where it says nothing."""
     parts = [label(row.get(name)) for name in ("cate1", "cate2")]
     said = [part for part in parts if part != "unknown"]
-    return "/".join(said) or label(row.get("department"))
+    further = row.get("dataset_info")
+    named = row.get("department", row.get("Department"))
+    if named is None and isinstance(further, Mapping):
+        named = further.get("department")
+    return "/".join(said) or label(named)
 
 
 def label(value: Any) -> str:
     """A label's text; `unknown` for None, an empty text, `nan` and the like."""
     text = "" if value is None else str(value).strip()
-    return "unknown" if text.lower() in _NOTHING else text
+    return "unknown" if text.lower() in rules("sources")["nothing"] else text
 
 
 def question_and_answer(question: str, answer: str) -> list[Message]:
@@ -168,14 +198,60 @@ def _turns(items: list[Any]) -> list[Message]:
 
 
 def _turn(item: Any, number: int) -> Message:
+    if isinstance(item, str) and (told := speaker_of(item)):
+        return Message(role=told[0], content=told[1])
     if isinstance(item, Mapping):
-        for role, content in (("role", "content"), ("from", "value")):
+        for role, content in _TURN:
             if role in item and content in item:
-                speaker = _ROLES.get(str(item[role]).strip().lower())
-                if speaker is None:
-                    raise RowError(f"unknown role: {item[role]!r} in turn {number}")
-                return Message(role=speaker, content=_text(item[content], content).strip())
+                return Message(role=role_of(item[role], number), content=_text(item[content], content).strip())
     raise RowError(f"unknown shape: turn {number} has neither role and content nor from and value")
+
+
+def role_of(name: Any, number: int) -> str:
+    """The role of whoever is called so in a turn with this number.
+
+    Raises:
+        RowError: nobody is called so.
+    """
+    role = _roles().get(str(name).strip().lower())
+    if role is None:
+        raise RowError(f"unknown role: {name!r} in turn {number}")
+    return role
+
+
+@functools.cache
+def _roles() -> dict[str, str]:
+    return {name: role for role, names in rules("sources")["roles"].items() for name in names}
+
+
+@functools.cache
+def _speaker_mark() -> re.Pattern[str]:
+    names = sorted((re.escape(name) for name in _roles()), key=len, reverse=True)
+    return re.compile(rf"\s*({'|'.join(names)})\s*[:：]\s*", re.IGNORECASE)
+
+
+def speaker_of(line: str) -> tuple[str, str] | None:
+    """Role and words of a line that begins with who speaks, as in `病人：孩子发烧`; None of any other line."""
+    mark = _speaker_mark().match(line)
+    return (_roles()[mark.group(1).lower()], line[mark.end() :].strip()) if mark else None
+
+
+def spoken(lines: Iterable[str]) -> list[Message]:
+    """The turns of lines of which some begin with who speaks; the others go on with what was said before.
+
+    Raises:
+        RowError: the first line does not say who speaks.
+    """
+    turns: list[Message] = []
+    for line in lines:
+        told = speaker_of(line)
+        if told:
+            turns.append(Message(role=told[0], content=told[1]))
+        elif turns:
+            turns[-1]["content"] = f"{turns[-1]['content']}\n{line.strip()}".strip()
+        elif line.strip():
+            raise RowError("no speaker: the first line does not begin with who speaks (病人：, 医生：)")
+    return turns
 
 
 def _history(value: Any) -> list[Message]:
