@@ -37,7 +37,20 @@ def test_no_alias_means_two_departments() -> None:
     assert len(aliases) == len(set(aliases))
 
 
-def test_inference_needs_two_words() -> None:
-    assert department.inferred("白内障手术后视力没有恢复，眼睛看不清") == "眼科"
+def test_no_word_means_two_departments() -> None:
+    words = [word for entry in rules("departments").values() for word in entry["words"]]
+    assert len(words) == len(set(words))
+
+
+def test_inference_counts_words_and_of_equals_takes_the_one_named_first() -> None:
+    assert department.inferred("白内障手术后视力没有恢复，咳嗽") == "眼科"
+    assert department.inferred("咳嗽，眼睛干") == "呼吸内科"
+    assert department.inferred("眼睛干，咳嗽") == "眼科"
     assert department.inferred("最近总觉得不舒服") == "unknown"
     assert department.inferred("孩子感冒了") == "unknown"
+
+
+def test_of_words_that_begin_alike_the_longer_one_counts() -> None:
+    assert department.inferred("肾结石") == "泌尿外科"
+    assert department.inferred("肾病综合征") == "肾内科"
+    assert department.inferred("肺癌") == "呼吸内科"

@@ -29,6 +29,8 @@ CONCLUSION = "考虑急性支气管炎，建议多喝温水，口服氨溴索，
         (["孩子发烧吗？", "有痰吗？"], False),
         (["孩子发烧吗？", "不客气，再见。"], False),
         ([CONCLUSION, "孩子现在发烧吗？"], False),
+        (["孩子发烧吗？", CONCLUSION, "一天吐几次？"], True),
+        (["您可以告诉我孩子的年龄和症状吗？我先了解一下。", CONCLUSION], True),
     ],
 )
 def test_evidence_is_asked_for_before_a_conclusion(answers: list[str], expected: bool) -> None:
@@ -38,6 +40,9 @@ def test_evidence_is_asked_for_before_a_conclusion(answers: list[str], expected:
 def test_evidence_and_courtesy_questions() -> None:
     assert collects_evidence("大便一天几次")
     assert collects_evidence("请问孩子有没有过敏史？")
+    assert collects_evidence("我有几个问题需要了解一下，孩子最近是否有发热、咳嗽等症状？")
+    assert collects_evidence("您可以告诉我一下孩子的年龄和大便情况。")
+    assert not collects_evidence("您需要我介绍一下疫苗吗？")
     assert not collects_evidence("您还有其他问题吗？")
     assert not collects_evidence("这样处理可以吗？")
     assert not collects_evidence("建议到医院看看有没有炎症。")
@@ -82,4 +87,8 @@ def test_a_case_is_somebody_with_something() -> None:
     assert is_case(["2岁男孩腹泻三天，大便呈蛋花汤样"])
     assert not is_case(["小儿腹泻怎么治疗"])
     assert asks_treatment(["孩子感冒咳嗽，该怎么护理"])
+    assert asks_treatment(["发烧两天，打退烧针好不好"])
+    assert asks_treatment(["这个病能彻底治愈吗"])
+    assert not asks_treatment(["吃什么药都不见好，哪家医院看得好"])
+    assert not asks_treatment(["三个月的宝宝可以喝什么果汁"])
     assert not asks_treatment(["孩子几个月开始长牙"])

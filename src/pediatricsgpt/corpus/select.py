@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 
 from pediatricsgpt.corpus import department as departments
 from pediatricsgpt.corpus.rules import pattern
 from pediatricsgpt.corpus.task import task_of
-from pediatricsgpt.facts import Age, patient_age, present_ages
+from pediatricsgpt.facts import Age, present_ages
 from pediatricsgpt.records import Record, Step, age_band
 
-STEP = Step("label", 1)
-MIN_TEXT_WORDS = 3
-CHARACTERS_PER_WORD = 120
-_NEVER = ("grown_up", "mother_marks")
-WORD_BANDS = ("neonate", "preschool", "adolescent", "adult")
+STEP = Step("label", 2)
+MIN_TEXT_WORDS = 2
+CHARACTERS_PER_WORD = 100
+CHILD_BANDS = ("neonate", "preschool", "school", "adolescent")
+# What every age is written with: texts without any of it need no search for ages, which is the dearest one.
+_AGE_SIGNS = re.compile(r"[岁月周天日]|星期|礼拜|[男女][，,、 ]\s?\d")
 
 
 def label(records: Sequence[Record]) -> list[Record]:
-    """Set `pediatric`, `age_months`, `age_band`, `department` and `task` of every record.
+    """Set `pediatric`, `age_months`, `age_band`, `department` and `task` of every record, each from itself alone.
 
-    What a document or an entity says of itself as a whole (its title, its department) holds for all of its sections.
+    What a document or an entity says of itself as a whole stands on each of its sections: its title is `title[0]`,
+    an entity's department is the department of each of its facts.
     """
-    whole = _pediatric_wholes(records)
-    return [_labelled(record, _whole(record) in whole) for record in records]
+    return [_labelled(record) for record in records]
 
 
 def why_pediatric(record: Record) -> str:
     """The rule that makes a record pediatric and the words that it matched, as `rule: words`; empty for none."""
     if record.shape == "text":
         return _why_text(record)
-    return _why_dialogue(record) if _is_medical(record) else ""
+    if not _is_medical(record):
+        return ""
+    text = asked(record)
+    return _why_dialogue(record, text, _present(text))
 
 
 def _is_medical(record: Record) -> bool:
@@ -39,28 +44,57 @@ def _is_medical(record: Record) -> bool:
     return record.shape == "messages" and record.family != "general"
 
 
-def _labelled(record: Record, whole: bool) -> Record:
-    pediatric = whole or bool(why_pediatric(record))
-    months, band = _age(record, pediatric)
+def _labelled(record: Record) -> Record:
+    if record.shape == "text":
+        # Not the document's own title where there are headings below it: it may name one disease of many.
+        text = " ".join(record.title[1:] or record.title)
+        pediatric, months, band = _section(record)
+    else:
+        text = asked(record)
+        pediatric, months, band = _dialogue(record, text)
     return dataclasses.replace(
         record,
         pediatric=pediatric,
         age_months=months,
         age_band=band,
-        department=_department(record, pediatric),
+        department=_department(record, text, pediatric, band),
         task=task_of(record, pediatric),
         steps=[*record.steps, STEP],
     )
 
 
-def _whole(record: Record) -> tuple[str, str]:
-    return record.source.file_hash, record.title[0] if record.title else record.id
+def _section(record: Record) -> tuple[bool, None, str]:
+    """Whether a section is about children; it has no age, and a band at most, which its title says."""
+    pediatric = bool(_why_text(record))
+    return pediatric, None, _band_in_words(" ".join(record.title), pediatric)
 
 
-def _pediatric_wholes(records: Iterable[Record]) -> set[tuple[str, str]]:
-    """Documents and entities that are about children as a whole."""
-    sections = (record for record in records if record.shape == "text")
-    return {_whole(record) for record in sections if _why_whole(record)}
+def _dialogue(record: Record, text: str) -> tuple[bool, float | None, str]:
+    """Whether a child is the patient, and the age in months, where said, or its band in words."""
+    said = _present(text)
+    pediatric = _is_medical(record) and bool(_why_dialogue(record, text, said))
+    # A child's age for a child, an adult's for an adult: the other one belongs to a relative.
+    months = next((float(age.months) for age in said if age.adult is not pediatric), None)
+    if months is None:
+        return pediatric, None, _band_in_words(text, pediatric)
+    return pediatric, months, age_band(months)
+
+
+def _present(text: str) -> list[Age]:
+    """The ages that somebody in a text has now."""
+    if not _AGE_SIGNS.search(text):
+        return []
+    past = pattern("pediatric", "past_ages")
+    said = [age for age in present_ages(text) if not past.match(text, age.end)]
+    if len(said) > 1 and not said[0].adult and any(age.adult for age in said):
+        return _without_tag(text, said)
+    return said
+
+
+def _without_tag(text: str, said: Sequence[Age]) -> list[Age]:
+    """The ages without a platform's tag for the one who asks: 宝宝五个月鼻塞（女，30岁） is about a child."""
+    tags = [found.span() for found in pattern("pediatric", "tag").finditer(text)]
+    return [age for age in said if not any(start <= age.start < end for start, end in tags)]
 
 
 def _why_whole(record: Record) -> str:
@@ -80,6 +114,8 @@ def _why_text(record: Record) -> str:
         return ""
     if found := pattern("pediatric", "titles").search(" ".join(record.title)):
         return f"heading: {found.group()}"
+    if record.title and pattern("pediatric", "references").search(record.title[-1]):
+        return ""
     words = pattern("pediatric", "titles").findall(record.text)
     dense = len(words) * CHARACTERS_PER_WORD >= len(record.text)
     return f"text: {words[0]} and {len(words) - 1} more" if len(words) >= MIN_TEXT_WORDS and dense else ""
@@ -94,62 +130,75 @@ def _opening(record: Record) -> str:
     return next((turn["content"] for turn in record.messages if turn["role"] == "user"), "")
 
 
-def _why_dialogue(record: Record) -> str:
+def _why_dialogue(record: Record, text: str, said: Sequence[Age]) -> str:
     """By an age, else by words, else by the source's department; an adult's age rules all of them out."""
-    traps = pattern("pediatric", "traps")
-    text = traps.sub("", asked(record))
-    said = present_ages(text)
-    if any(age.adult for age in said) or any(pattern("pediatric", key).search(text) for key in _NEVER):
+    if any(age.adult for age in said) or pattern("pediatric", "never").search(text):
         return ""
     if said:
         return f"age: {said[0].text}"
-    if reason := _why_words(text, traps.sub("", _opening(record))):
+    if reason := _why_words(record, text):
         return reason
-    known = departments.canonical(record.department) in departments.PEDIATRIC
-    return f"department: {record.department}" if known else ""
+    if departments.canonical(record.department) in departments.PEDIATRIC:
+        return f"department: {record.department}"
+    return _why_answer(record, text)
 
 
-def _why_words(text: str, opening: str) -> str:
+def _why_answer(record: Record, text: str) -> str:
+    """By what the doctor calls the patient in the first answer, where the question speaks of no adult."""
+    answer = next((turn["content"] for turn in record.messages if turn["role"] == "assistant"), "")
+    found = pattern("pediatric", "answered").search(answer)
+    if not found or pattern("pediatric", "not_answered").search(text):
+        return ""
+    adult = any(pattern("pediatric", key).search(text) for key in ("adult_marks", "band_adult"))
+    return "" if adult else f"answer: {found.group().strip()}"
+
+
+def _why_words(record: Record, text: str) -> str:
     """By what the patient is called; where something speaks for an adult patient, by nothing.
 
-    A weak word counts in the opening only: later on an adult may mention a child of his own (我女儿也有荨麻疹).
+    What comes later than the opening may be about others: there a strong word counts when it comes again (那儿童呢？),
+    and a weak one never does (我女儿也有荨麻疹).
     """
+    strong, weak = pattern("pediatric", "strong"), pattern("pediatric", "weak")
+    if not strong.search(text) and not weak.search(text):
+        return ""
+    traps = pattern("pediatric", "traps")
+    text, opening = traps.sub("", text), traps.sub("", _opening(record))
     if pattern("pediatric", "adult_marks").search(text):
         return ""
-    if found := pattern("pediatric", "strong").search(text):
-        return f"strong word: {found.group()}"
-    found = pattern("pediatric", "weak").search(opening)
+    found = strong.search(opening)
+    if found or len(strong.findall(text)) > 1:
+        return f"strong word: {(found or strong.search(text) or [''])[0]}"
+    found = weak.search(opening)
     return f"weak word: {found.group()}" if found and not pattern("pediatric", "relatives").search(text) else ""
 
 
-def _age(record: Record, pediatric: bool) -> tuple[float | None, str]:
-    """The patient's age in months, where said, and its band; sections of text have a band at most."""
-    if record.shape == "text":
-        return None, _band_in_words(" ".join(record.title))
-    text = asked(record)
-    age = _fitting(patient_age(text), present_ages(text), pediatric)
-    if age is None:
-        return None, _band_in_words(text)
-    return float(age.months), age_band(float(age.months))
+def _band_in_words(text: str, pediatric: bool) -> str:
+    """The band that the words of a text say, a child's for a child and an adult's for an adult."""
+    if not pediatric:
+        return "adult" if pattern("pediatric", "band_adult").search(text) else "unknown"
+    return next((band for band in CHILD_BANDS if pattern("pediatric", f"band_{band}").search(text)), "unknown")
 
 
-def _fitting(age: Age | None, others: Sequence[Age], pediatric: bool) -> Age | None:
-    """A child's age for a child, an adult's for an adult: the other one belongs to a relative."""
-    if age is None or age.adult is not pediatric:
-        return age
-    return next((other for other in others if other.adult is not pediatric), None)
+def _childrens(text: str, band: str) -> str:
+    """The department for children that fits: for newborns, for what surgeons treat, else for all others."""
+    if band == "neonate":
+        return "新生儿科"
+    return "小儿外科" if pattern("pediatric", "surgery").search(text) else "儿科"
 
 
-def _band_in_words(text: str) -> str:
-    return next((band for band in WORD_BANDS if pattern("pediatric", f"band_{band}").search(text)), "unknown")
+def _department(record: Record, text: str, pediatric: bool, band: str) -> str:
+    """The source's department, else pediatrics for children and what the text speaks of for others.
 
-
-def _department(record: Record, pediatric: bool) -> str:
-    """The source's department, else one inferred from the text; for children, pediatrics."""
+    `text` is what the patient's side says, or the headings of a section, which go before its words. A source's label
+    that says only 内科, 外科 or 过敏 gives way to a narrower one.
+    """
     name = departments.canonical(record.department)
-    if name != departments.UNKNOWN:
+    if name not in departments.BROAD:
         return name
-    text = asked(record) or " ".join([*record.title, record.text])
     if pediatric:
-        return "新生儿科" if pattern("pediatric", "band_neonate").search(text) else "儿科"
-    return departments.inferred(text)
+        return _childrens(text, band)
+    found = departments.inferred(text)
+    if found == departments.UNKNOWN:
+        found = departments.inferred(record.text)
+    return name if found == departments.UNKNOWN else found

@@ -31,14 +31,13 @@ def task_of(record: Record, pediatric: bool) -> str:
     asked = _turns(record, "user")
     if is_case(asked) and (asks_treatment(asked) or _is_answered_with_treatment(record, asked)):
         return "trerecom"
-    return "medkqa" if len(asked) == 1 or pattern("tasks", "asking").search(asked[0]) else "general"
+    return "medkqa" if len(asked) == 1 or pattern("tasks", "asking").search("\n".join(asked)) else "general"
 
 
 def is_evidence_based(answers: Sequence[str]) -> bool:
-    """Whether a doctor asks for evidence and concludes in a later turn, with no question left open at the end."""
-    turns = [(collects_evidence(answer), concludes(answer)) for answer in answers]
-    telling = [(asks, tells) for asks, tells in turns if asks or tells]
-    return len(telling) > 1 and telling[-1][1] and any(asks for asks, _ in telling[:-1])
+    """Whether a doctor asks for evidence in one turn and concludes in a later one."""
+    asks = next((place for place, answer in enumerate(answers[:-1]) if collects_evidence(answer)), None)
+    return asks is not None and any(concludes(answer) for answer in answers[asks + 1 :])
 
 
 def collects_evidence(answer: str) -> bool:
