@@ -24,6 +24,9 @@ TASKS = ("medkqa", "evidiag", "trerecom", "general", "safety", "self")
 PEDIATRIC_TASKS = ("medkqa", "evidiag", "trerecom")
 FAMILIES = ("specialised", "conversation", "distilled", "general", "behaviour")
 
+ROW_GROUP = 2000
+"""Records that are written, and worked on, together"""
+
 # Upper bound in months (exclusive) of each age band, youngest first; 28 days are 28 / 30.4375 months.
 AGE_BANDS: tuple[tuple[str, float], ...] = (
     ("neonate", 28 / 30.4375),
@@ -86,6 +89,16 @@ class Source:
     retrieved: str
     locator: Locator = field(default_factory=Locator)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values. Written out, because `dataclasses.asdict` costs a corpus of millions of rows minutes."""
+        values = {name: getattr(self, name) for name in _SOURCE_FIELDS}
+        values["locator"] = {name: getattr(self.locator, name) for name in _LOCATOR_FIELDS}
+        return values
+
+
+_SOURCE_FIELDS = tuple(item.name for item in dataclasses.fields(Source))
+_LOCATOR_FIELDS = tuple(item.name for item in dataclasses.fields(Locator))
+
 
 @dataclass(slots=True)
 class Step:
@@ -95,6 +108,11 @@ class Step:
     version: int = 1
     teacher: str = "none"
     prompt_hash: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        values = {"name": self.name, "version": self.version, "teacher": self.teacher}
+        return {**values, "prompt_hash": self.prompt_hash}
 
 
 @dataclass(slots=True)
@@ -141,8 +159,11 @@ class Record:
         }
 
     def as_dict(self) -> dict[str, Any]:
-        """The record as plain values, in the order of `RECORD_SCHEMA`."""
-        return dataclasses.asdict(self)
+        """The record as plain values, in the order of the schema `record`; lists and turns are shared, not copied."""
+        values = {name: getattr(self, name) for name in _RECORD_FIELDS}
+        values["source"] = self.source.as_dict()
+        values["steps"] = [step.as_dict() for step in self.steps]
+        return values
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Record:
@@ -153,6 +174,9 @@ class Record:
         values["source"] = Source(**source)
         values["steps"] = [Step(**step) for step in values["steps"]]
         return cls(**values)
+
+
+_RECORD_FIELDS = tuple(item.name for item in dataclasses.fields(Record))
 
 
 @dataclass(slots=True)
@@ -171,8 +195,10 @@ class Reject:
 
 def content_id(content: Any) -> str:
     """SHA-256 (first 16 hexadecimal digits) of a JSON value: the id of records and rows."""
-    canonical = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return hashlib.sha256(_CANONICAL.encode(content).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def _schemas() -> dict[str, pa.Schema]:
@@ -240,9 +266,9 @@ def provenance(row_content: Any, record: Record, *steps: Step) -> dict[str, Any]
     return {
         "id": content_id(row_content),
         "group": record.group,
-        "source": dataclasses.asdict(record.source),
+        "source": record.source.as_dict(),
         "parents": [record.id],
-        "steps": [dataclasses.asdict(step) for step in (*record.steps, *steps)],
+        "steps": [step.as_dict() for step in (*record.steps, *steps)],
         "split": record.split,
     }
 
@@ -253,14 +279,18 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], name: SchemaName) 
     Raises:
         UserError: a row does not fit the contract; the field is named.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    pq.write_table(_table(rows, name, path), path, compression="zstd")
+
+
+def _table(rows: Sequence[Mapping[str, Any]], name: SchemaName, path: Path) -> pa.Table:
+    import pyarrow as pa
+
     try:
-        table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema(name))
+        return pa.Table.from_pylist([dict(row) for row in rows], schema=schema(name))
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise UserError(f"a row does not fit the data contract '{name}': {error}", path) from error
-    pq.write_table(table, path, compression="zstd")
 
 
 def read_rows(path: Path, name: SchemaName | None = None) -> list[dict[str, Any]]:
@@ -285,9 +315,47 @@ def read_rows(path: Path, name: SchemaName | None = None) -> list[dict[str, Any]
     return rows
 
 
+class RecordWriter:
+    """Writes records as Parquet, a row group at a time, so that no more than one group is held in memory.
+
+    Use it as a context; the same records give the same bytes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._waiting: list[dict[str, Any]] = []
+        self._file: Any = None
+        self.written = 0
+
+    def __enter__(self) -> RecordWriter:
+        import pyarrow.parquet as pq
+
+        self._file = pq.ParquetWriter(self._path, schema("record"), compression="zstd")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if error[0] is None:
+            self._flush()
+        self._file.close()
+
+    def add(self, record: Record) -> None:
+        """Write one record, now or with those that follow."""
+        self._waiting.append(record.as_dict())
+        self.written += 1
+        if len(self._waiting) == ROW_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._file.write_table(_table(self._waiting, "record", self._path))
+            self._waiting = []
+
+
 def write_records(path: Path, records: Iterable[Record]) -> None:
     """Write records as Parquet."""
-    write_rows(path, [record.as_dict() for record in records], "record")
+    with RecordWriter(path) as writer:
+        for record in records:
+            writer.add(record)
 
 
 def read_records(path: Path) -> list[Record]:

@@ -1,57 +1,377 @@
-"""The corpus room's steps in their order, with an account of every record."""
+"""The corpus room's steps over any number of records: in parts, by processes of this machine or a Ray cluster.
+
+A step is a map (what it does to a record depends on that record alone) or global (duplicates, the split). The maps run
+part by part, in any order and anywhere; each finished part is a folder, so that a killed run goes on with those that
+are missing. Then the global decision is made on the parts' fingerprints, and the parts are joined in reading order.
+"""
 
 from __future__ import annotations
 
+import functools
+import json
+import shutil
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pediatricsgpt.corpus.clean import clean
-from pediatricsgpt.corpus.deduplicate import deduplicate
-from pediatricsgpt.corpus.select import label
-from pediatricsgpt.corpus.settings import CorpusSettings
-from pediatricsgpt.corpus.split import split
-from pediatricsgpt.records import Record, Reject
+from pediatricsgpt.corpus.settings import CorpusSettings, DeidentifySettings
+from pediatricsgpt.records import Record, RecordWriter, Reject, write_json_lines
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pediatricsgpt.corpus.deduplicate import Decision
+    from pediatricsgpt.corpus.deidentify import Deidentifier
+
+RECORDS = "records.parquet"
+REJECTS = "rejects.jsonl"
+COUNTS = "counts.json"
+_FINGERPRINTS = "fingerprints.arrow"
+_PARTS = "parts"
+_FEW_PARTS = 2
+"""So few parts are worked on in this process: starting others takes longer"""
+
+Advance = Callable[[int], None]
+Map = Callable[[Sequence[Record]], tuple[list[Record], list[Reject]]]
 
 
 @dataclass(slots=True)
-class Curated:
-    """What `curate` gives back. `counts` has, per step, `read`, `kept`, `rejected` and `reasons` with their numbers."""
+class Account:
+    """What one step did. `extra` are a step's own figures, for example how many names were replaced."""
 
-    records: list[Record]
-    rejects: list[Reject]
-    counts: dict[str, dict[str, Any]]
+    read: int = 0
+    kept: int = 0
+    rejected: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    extra: Counter[str] = field(default_factory=Counter)
+
+    def add(self, step: str, read: int, kept: int, reasons: Iterable[str]) -> None:
+        """Count a batch.
+
+        Raises:
+            RuntimeError: the step lost or invented a record.
+        """
+        dropped = [reason.split(":")[0] for reason in reasons]
+        if kept + len(dropped) != read:
+            raise RuntimeError(f"step '{step}' read {read} records but kept {kept} and rejected {len(dropped)}")
+        self.read += read
+        self.kept += kept
+        self.rejected += len(dropped)
+        self.reasons.update(dropped)
+
+    def join(self, other: dict[str, Any]) -> None:
+        """Add what `as_dict` of another part's account gave."""
+        self.read += other["read"]
+        self.kept += other["kept"]
+        self.rejected += other["rejected"]
+        self.reasons.update(other["reasons"])
+        self.extra.update(other.get("extra", {}))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values; reasons by their number, most frequent first."""
+        counts = {"read": self.read, "kept": self.kept, "rejected": self.rejected, "reasons": ranked(self.reasons)}
+        return {**counts, "extra": ranked(self.extra)} if self.extra else counts
 
 
-def curate(records: Sequence[Record], settings: CorpusSettings, seed: int) -> Curated:
-    """Clean, deduplicate, label and split, in this order.
-
-    Raises:
-        RuntimeError: a step lost or invented a record (kept + rejected must be what it read); the step is named.
-    """
-    account = Curated([], [], {})
-    kept = _accounted(account, "clean", len(records), *clean(records, settings.clean))
-    kept = _accounted(account, "deduplicate", len(kept), *deduplicate(kept))
-    kept = _accounted(account, "label", len(kept), label(kept), [])
-    account.records = _accounted(account, "split", len(kept), split(kept, settings.split, seed), [])
-    return account
+def ranked(counter: Counter[str]) -> dict[str, int]:
+    """Counts by their number, most frequent first, then by name."""
+    return dict(sorted(counter.items(), key=lambda item: (-item[1], item[0])))
 
 
 def reasons(rejects: Sequence[Reject]) -> dict[str, int]:
     """How often each reason occurs, most frequent first; details after a colon are left out."""
-    counted = Counter(reject.reason.split(":")[0] for reject in rejects)
-    return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
+    return ranked(Counter(reject.reason.split(":")[0] for reject in rejects))
 
 
-def _accounted(account: Curated, step: str, read: int, kept: list[Record], rejected: list[Reject]) -> list[Record]:
-    if len(kept) + len(rejected) != read:
-        raise RuntimeError(f"step '{step}' read {read} records but kept {len(kept)} and rejected {len(rejected)}")
-    account.rejects += rejected
-    account.counts[step] = {
-        "read": read,
-        "kept": len(kept),
-        "rejected": len(rejected),
-        "reasons": reasons(rejected),
-    }
-    return kept
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A row group of a file of records: what one process works on at a time."""
+
+    number: int
+    file: Path
+    row_group: int
+    rows: int
+
+
+def parts_of(files: Sequence[Path]) -> list[Part]:
+    """The row groups of files of records, in reading order."""
+    import pyarrow.parquet as pq
+
+    found: list[Part] = []
+    for file in files:
+        metadata = pq.read_metadata(file)
+        for group in range(metadata.num_row_groups):
+            found.append(Part(len(found), file, group, metadata.row_group(group).num_rows))
+    return found
+
+
+def curate(
+    files: Sequence[Path], settings: CorpusSettings, seed: int, folder: Path, advance: Advance | None = None
+) -> dict[str, dict[str, Any]]:
+    """De-identify, clean, filter, label, deduplicate and split the records of `files`, in this order.
+
+    Writes `records.parquet`, `rejects.jsonl` and `counts.json` (per step `read`, `kept`, `rejected`, `reasons`) into
+    `folder`. A killed call that is made again goes on with the parts that are missing. The result does not depend on
+    the engine, the number of processes or the size of parts.
+
+    Args:
+        files: Parquet of the contract `record`, in reading order: of several equal records the first is kept.
+        settings: of the corpus room; the `key_file` of de-identification is already an absolute path.
+        seed: of the split and of surrogates.
+        folder: where to write.
+        advance: told how many records went through the maps.
+
+    Returns:
+        What `counts.json` says.
+
+    Raises:
+        RuntimeError: a step lost or invented a record; the step is named.
+    """
+    advance = advance or _silently
+    (folder / _PARTS).mkdir(parents=True, exist_ok=True)
+    parts = parts_of(files)
+    work = functools.partial(work_part, settings=settings, seed=seed, folder=folder / _PARTS)
+    missing = [part for part in parts if not _place(folder / _PARTS, part).is_dir()]
+    advance(sum(part.rows for part in parts) - sum(part.rows for part in missing))
+    for rows in _ENGINES[settings.engine](work, missing, settings.workers):
+        advance(rows)
+    counts = _join([_place(folder / _PARTS, part) for part in parts], settings, seed, folder)
+    shutil.rmtree(folder / _PARTS)
+    return counts
+
+
+def _silently(_rows: int) -> None:
+    """The progress of a call that shows none."""
+
+
+def _place(folder: Path, part: Part) -> Path:
+    return folder / f"{part.number:06}"
+
+
+# -- the maps, on one part ---------------------------------------------------------------------------------------------
+
+
+def maps(settings: CorpusSettings) -> list[tuple[str, Map]]:
+    """The map steps in their order, by the name under which they are counted."""
+    from pediatricsgpt.corpus.clean import clean
+    from pediatricsgpt.corpus.quality import filter_quality
+    from pediatricsgpt.corpus.select import label
+
+    return [
+        ("clean", functools.partial(clean, settings=settings.clean)),
+        ("label", lambda records: (label(records), [])),
+        ("quality", functools.partial(filter_quality, settings=settings.quality)),
+    ]
+
+
+def work_part(part: Part, settings: CorpusSettings, seed: int, folder: Path) -> int:
+    """Do all maps on one part and leave a finished folder behind; the number of records that went in."""
+    from pediatricsgpt.corpus.deduplicate import fingerprint
+    from pediatricsgpt.corpus.quality import quality
+
+    records = list(_records_of(part))
+    target, partial = _place(folder, part), _place(folder, part).with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    counts: dict[str, Account] = {}
+    kept, rejects = _deidentified(records, settings, seed, counts)
+    for name, step in maps(settings):
+        read = len(kept)
+        kept, dropped = step(kept)
+        counts.setdefault(name, Account()).add(name, read, len(kept), (reject.reason for reject in dropped))
+        rejects += dropped
+    with RecordWriter(partial / RECORDS) as writer:
+        for record in kept:
+            writer.add(record)
+    write_json_lines(partial / REJECTS, (reject.as_dict() for reject in rejects))
+    _write_fingerprints(partial / _FINGERPRINTS, fingerprint(kept, settings.deduplicate, list(map(quality, kept))))
+    _write_counts(partial / COUNTS, counts)
+    partial.rename(target)
+    return part.rows
+
+
+def _records_of(part: Part) -> Iterator[Record]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(part.file) as file:
+        yield from map(Record.from_dict, file.read_row_group(part.row_group).to_pylist())
+
+
+def _deidentified(
+    records: list[Record], settings: CorpusSettings, seed: int, counts: dict[str, Account]
+) -> tuple[list[Record], list[Reject]]:
+    """First of all, so that nothing that a later step writes, its rejects included, holds what identifies a person."""
+    if not settings.deidentify.enabled:
+        return records, []
+    kept, rejects, replaced = _deidentifier(settings.deidentify.model_dump_json(), seed)(records)
+    account = counts.setdefault("deidentify", Account())
+    account.add("deidentify", len(records), len(kept), (reject.reason for reject in rejects))
+    account.extra.update(replaced)
+    return kept, rejects
+
+
+@functools.cache
+def _deidentifier(settings: str, seed: int) -> Deidentifier:
+    """One for all parts of a process: it may hold a named-entity model."""
+    from pediatricsgpt.corpus.deidentify import Deidentifier
+
+    return Deidentifier(DeidentifySettings.model_validate_json(settings), seed)
+
+
+def _write_fingerprints(path: Path, batch: pa.RecordBatch) -> None:
+    import pyarrow as pa
+
+    with pa.ipc.new_file(path, batch.schema) as file:
+        file.write_batch(batch)
+
+
+def _write_counts(path: Path, counts: dict[str, Account]) -> dict[str, dict[str, Any]]:
+    plain = {step: account.as_dict() for step, account in counts.items()}
+    path.write_text(json.dumps(plain, ensure_ascii=False, indent=1), encoding="utf-8")
+    return plain
+
+
+# -- where the maps run ------------------------------------------------------------------------------------------------
+
+
+def _local(work: Callable[[Part], int], parts: Sequence[Part], workers: int | None) -> Iterator[int]:
+    """On processes of this machine."""
+    import os
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from multiprocessing import get_context
+
+    workers = min(workers or os.cpu_count() or 1, len(parts))
+    if len(parts) <= _FEW_PARTS or workers == 1:
+        yield from map(work, parts)
+        return
+    # Started anew, not forked: a copy of a process with running threads (Arrow's, torch's) may wait for ever.
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    try:
+        for done in as_completed([pool.submit(work, part) for part in parts]):
+            yield done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _ray(work: Callable[[Part], int], parts: Sequence[Part], workers: int | None) -> Iterator[int]:
+    """On a Ray cluster: RAY_ADDRESS names it, without it one is started here. Its nodes share the run's folder."""
+    import os
+
+    from pediatricsgpt.errors import require_extra
+
+    if not parts:
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # what a hospital works on is nobody else's business
+    try:
+        import ray
+    except ImportError as error:
+        raise require_extra("cluster", error) from error
+
+    if not ray.is_initialized():
+        address = os.environ.get("RAY_ADDRESS")
+        ray.init(address=address, num_cpus=None if address else workers, log_to_driver=False, include_dashboard=False)
+
+    def batch(rows: dict[str, Any]) -> dict[str, Any]:
+        return {"rows": [work(parts[number]) for number in rows["id"]]}
+
+    found = ray.data.range(len(parts), override_num_blocks=len(parts)).map_batches(batch, batch_size=1)
+    for row in found.iter_rows():
+        yield int(row["rows"])
+
+
+_ENGINES = {"local": _local, "ray": _ray}
+
+
+# -- the global decision -----------------------------------------------------------------------------------------------
+
+
+def _join(places: Sequence[Path], settings: CorpusSettings, seed: int, folder: Path) -> dict[str, dict[str, Any]]:
+    """Decide on duplicates, groups and the split for all parts, and write what is kept as one file."""
+    import pyarrow.parquet as pq
+
+    from pediatricsgpt.corpus.deduplicate import decide
+    from pediatricsgpt.records import schema
+
+    decision = decide([place / _FINGERPRINTS for place in places], settings.deduplicate)
+    originals = _originals(places, decision)
+    counts: dict[str, Account] = {}
+    start = 0
+    with (
+        pq.ParquetWriter(folder / RECORDS, schema("record"), compression="zstd") as writer,
+        (folder / REJECTS).open("w", encoding="utf-8") as rejects,
+    ):
+        for place in places:
+            table = pq.read_table(place / RECORDS)
+            here = slice(start, start + table.num_rows)
+            start += table.num_rows
+            rejects.write((place / REJECTS).read_text(encoding="utf-8"))
+            dropped = _duplicates(table, decision, here, originals)
+            rejects.writelines(json.dumps(reject.as_dict(), ensure_ascii=False) + "\n" for reject in dropped)
+            kept = _decided(table, decision, here, settings, seed)
+            if kept.num_rows:
+                writer.write_table(kept)
+            for step, account in json.loads((place / COUNTS).read_text(encoding="utf-8")).items():
+                counts.setdefault(step, Account()).join(account)
+            for step, lost in (("deduplicate", dropped), ("split", [])):
+                read = table.num_rows if step == "deduplicate" else kept.num_rows
+                counts.setdefault(step, Account()).add(step, read, kept.num_rows, (one.reason for one in lost))
+    return _write_counts(folder / COUNTS, counts)
+
+
+def _decided(table: pa.Table, decision: Decision, here: slice, settings: CorpusSettings, seed: int) -> pa.Table:
+    """The kept rows of a part with their group, their side of the split, and both steps on their record."""
+    import pyarrow as pa
+
+    from pediatricsgpt.corpus.deduplicate import STEP as DEDUPLICATE
+    from pediatricsgpt.corpus.split import STEP as SPLIT
+    from pediatricsgpt.corpus.split import side
+
+    groups = decision.group[here]
+    sides = [side(group, settings.split.held_out, seed) for group in groups]
+    steps = [[*before, DEDUPLICATE.as_dict(), SPLIT.as_dict()] for before in table["steps"].to_pylist()]
+    for name, values in (("group", groups), ("split", sides), ("steps", steps)):
+        column = table.schema.get_field_index(name)
+        table = table.set_column(column, table.schema.field(name), pa.array(values, table.schema.field(name).type))
+    return table.filter(pa.array(decision.keep[here]))
+
+
+def _duplicates(table: pa.Table, decision: Decision, here: slice, originals: dict[int, str]) -> list[Reject]:
+    found = []
+    for row, (keep, original, similarity) in enumerate(
+        zip(decision.keep[here], decision.duplicate_of[here], decision.similarity[here], strict=True)
+    ):
+        if not keep:
+            record = table.slice(row, 1).to_pylist()[0]
+            kind = "duplicate:" if similarity == 1 else f"near-duplicate: {similarity:.2f}"
+            reason = f"{kind} of {originals[int(original)]}"
+            found.append(Reject("deduplicate", reason, _where(record), record))
+    return found
+
+
+def _where(record: dict[str, Any]) -> str:
+    from pediatricsgpt.records import Locator
+
+    return f"{record['source']['file']}, {Locator(**record['source']['locator'])}"
+
+
+def _originals(places: Sequence[Path], decision: Decision) -> dict[int, str]:
+    """Id and place of every record that a duplicate is a duplicate of, by its number in reading order."""
+    import pyarrow.parquet as pq
+
+    wanted = sorted({int(number) for number in decision.duplicate_of if number >= 0})
+    found: dict[int, str] = {}
+    start, position = 0, 0
+    for place in places:
+        rows = pq.read_metadata(place / RECORDS).num_rows
+        here = []
+        while position < len(wanted) and wanted[position] < start + rows:
+            here.append(wanted[position])
+            position += 1
+        if here:
+            columns = pq.read_table(place / RECORDS, columns=["id", "source"])
+            for number, record in zip(here, columns.take([one - start for one in here]).to_pylist(), strict=True):
+                found[number] = f"{record['id']} ({_where(record)})"
+        start += rows
+    return found

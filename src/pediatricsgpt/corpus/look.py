@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.records import Locator, read_json_lines, read_records, read_rows
+from pediatricsgpt.records import Locator, read_json_lines
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 SETS = ("cpt", "sft", "experts", "preferences", "held_out")
 _SHORT = 200
+_FEW = 64
+_UNFINISHED = (".partial", ".old")
 
 
 def corpus_folder(folder: Path) -> Path:
@@ -48,34 +51,117 @@ def statistics(folder: Path) -> dict[str, Any]:
 
 
 def rows(folder: Path, which: str, count: int) -> Iterator[str]:
-    """The first rows of a set, as text.
+    """The first rows of a set, as text. No more of it is read than is shown.
 
     Raises:
         UserError: there is no such set, or it is not built.
     """
     if which not in SETS:
         raise UserError(f"no set '{which}'; there are {', '.join(SETS)}")
-    for row in read_rows(corpus_folder(folder) / which / "rows.parquet")[:count]:
+    for row in islice(_rows_of(corpus_folder(folder) / which / "rows.parquet"), count):
         yield f"-- {row['id']}  {row.get('task') or row.get('form') or row.get('aspect')}  {_place(row['source'])}"
         yield _text_of(row)
         yield ""
 
 
-def rejects(folder: Path, count: int) -> Iterator[str]:
-    """How many items each step dropped for which reason, then the first few of each step."""
+def _rows_of(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise UserError("this set is not built yet", path)
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(_FEW):
+            yield from batch.to_pylist()
+
+
+def rejects(folder: Path, count: int, step: str | None = None, reason: str | None = None) -> Iterator[str]:
+    """How many items each step dropped for which reason, then the first few of each step.
+
+    The files are gone through twice, to count and to show, so that no more than one item is held at a time.
+
+    Args:
+        folder: a run's folder, or its corpus.
+        count: how many items of each step are shown.
+        step: only this one: its folder (`curated`, `sources/NAME`) or its name (`clean`); then its items are shown
+            whole.
+        reason: only items whose reason holds these words.
+
+    Raises:
+        UserError: nothing was dropped by such a step or for such a reason; those that there are are named.
+    """
     corpus = corpus_folder(folder)
-    for path in sorted(corpus.rglob("rejects.jsonl")):
-        # Only finished steps: another one may be at work, or was stopped in the middle.
-        unfinished = any(part.endswith(".partial") for part in path.relative_to(corpus).parts)
-        if unfinished or not (path.parent / "manifest.json").is_file():
+    files = dict(_reject_files(corpus))
+    counted = {place: _reasons(path, place, step, reason) for place, path in files.items()}
+    if (step or reason) and not any(counted.values()):
+        raise UserError(_nothing(files, step, reason), corpus)
+    for place, numbers in counted.items():
+        if not numbers:
             continue
-        dropped = [row for _, row in read_json_lines(path)]
-        if dropped:
-            yield f"== {path.relative_to(corpus).parent}: {len(dropped)} rejected"
-        for reason, number in Counter(row["reason"].split(":")[0] for row in dropped).most_common():
-            yield f"   {number:6}  {reason}"
-        for row in dropped[:count]:
-            yield f"   - {row['where']}: {row['reason']}: {_shortened(json.dumps(row['row'], ensure_ascii=False))}"
+        yield f"== {place}: {sum(numbers.values()):,} rejected"
+        for (name, kind), number in sorted(numbers.items(), key=lambda item: (-item[1], item[0])):
+            yield f"   {number:6,}  {name}: {kind}"
+        for row in _first_of_each_step(_chosen(files[place], place, step, reason), numbers, count):
+            yield f"   - {row['step']}, {row['where']}: {row['reason']}"
+            yield from _shown(row["row"], whole=step is not None)
+
+
+def _reject_files(corpus: Path) -> Iterator[tuple[str, Path]]:
+    """The rejects of finished steps: another one may be at work, or was stopped in the middle."""
+    for path in sorted(corpus.rglob("rejects.jsonl")):
+        place = path.relative_to(corpus).parent
+        if not any(part.endswith(_UNFINISHED) for part in place.parts) and (path.parent / "manifest.json").is_file():
+            yield place.as_posix(), path
+
+
+def _chosen(path: Path, place: str, step: str | None, reason: str | None) -> Iterator[dict[str, Any]]:
+    for _, row in read_json_lines(path):
+        of_step = step is None or step in (place, place.removeprefix("sources/"), row["step"])
+        if of_step and (reason or "") in row["reason"]:
+            yield row
+
+
+def _reasons(path: Path, place: str, step: str | None, reason: str | None) -> Counter[tuple[str, str]]:
+    """How often each (step, reason without its details) occurs among the rejects that are asked for."""
+    return Counter((row["step"], row["reason"].split(":")[0]) for row in _chosen(path, place, step, reason))
+
+
+def _nothing(files: dict[str, Path], step: str | None, reason: str | None) -> str:
+    """What there is instead: the reasons of the step, or else the steps."""
+    if reason and (others := sum((_reasons(path, place, step, None) for place, path in files.items()), Counter())):
+        kinds = dict.fromkeys(kind for (_, kind), _ in others.most_common())
+        return f"nothing was dropped for a reason with '{reason}'; reasons that there are: {', '.join(kinds)}"
+    places = {
+        name
+        for place, path in files.items()
+        for row in _chosen(path, place, None, None)
+        for name in (place, row["step"])
+    }
+    return f"nothing was dropped by '{step}'; steps with drops: {', '.join(sorted(places)) or 'none'}"
+
+
+def _first_of_each_step(
+    found: Iterator[dict[str, Any]], numbers: Counter[tuple[str, str]], count: int
+) -> Iterator[dict[str, Any]]:
+    """At most `count` of each step; the rest of the file is not read once all are there."""
+    waiting: Counter[str] = Counter()
+    for (name, _), number in numbers.items():
+        waiting[name] += number
+    waiting = Counter({name: min(number, count) for name, number in waiting.items()})
+    for row in found:
+        if waiting[row["step"]] > 0:
+            waiting[row["step"]] -= 1
+            yield row
+        if not any(waiting.values()):
+            return
+
+
+def _shown(row: Any, whole: bool) -> Iterator[str]:
+    """What was dropped, in a few words or whole."""
+    text = _text_of(row) if isinstance(row, dict) and "source" in row else json.dumps(row, ensure_ascii=False)
+    if whole:
+        yield from (f"       {line}" for line in text.split("\n"))
+    else:
+        yield f"       {_shortened(' '.join(text.split()))}"
 
 
 def lineage(folder: Path, row_id: str) -> Iterator[str]:
@@ -85,9 +171,9 @@ def lineage(folder: Path, row_id: str) -> Iterator[str]:
         UserError: no row of the corpus has this id.
     """
     corpus = corpus_folder(folder)
-    found = _find(corpus, row_id)
+    found = _find(corpus, row_id) or _find_dropped(corpus, row_id)
     if not found:
-        raise UserError(f"no row '{row_id}' in this corpus (a dropped one is in `corpus show --rejects`)", corpus)
+        raise UserError(f"no row '{row_id}' in this corpus, and none was dropped", corpus)
     for place, row in found:
         yield f"{row_id} in {place}"
         yield from _described(row)
@@ -101,13 +187,27 @@ def lineage(folder: Path, row_id: str) -> Iterator[str]:
 
 def _find(corpus: Path, row_id: str) -> list[tuple[str, dict[str, Any]]]:
     """All places that hold a row: the sets, the instructions, the curated records; repetitions of a set once."""
-    found = []
-    for name in (*SETS, "instructions"):
-        path = corpus / name / "rows.parquet"
-        if path.is_file():
-            found += [(name, row) for row in read_rows(path) if row["id"] == row_id][:1]
-    records = read_records(corpus / "curated" / "records.parquet")
-    return found + [("curated", record.as_dict()) for record in records if record.id == row_id]
+    files = {name: corpus / name / "rows.parquet" for name in (*SETS, "instructions")}
+    files["curated"] = corpus / "curated" / "records.parquet"
+    return [(name, row) for name, path in files.items() if path.is_file() for row in _with_id(path, row_id)[:1]]
+
+
+def _with_id(path: Path, row_id: str) -> list[dict[str, Any]]:
+    """The rows with an id; the file is filtered while it is read, a row group at a time."""
+    import pyarrow.parquet as pq
+
+    found: list[dict[str, Any]] = pq.read_table(path, filters=[("id", "==", row_id)]).to_pylist()
+    return found
+
+
+def _find_dropped(corpus: Path, row_id: str) -> list[tuple[str, dict[str, Any]]]:
+    """The first reject with this id, where it still has its provenance."""
+    for place, path in _reject_files(corpus):
+        for _, one in read_json_lines(path):
+            row = one["row"]
+            if isinstance(row, dict) and row.get("id") == row_id and "source" in row:
+                return [(f"the rejects of {place}, dropped by {one['step']} ({one['reason']})", row)]
+    return []
 
 
 def _described(row: dict[str, Any]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from pediatricsgpt.records import Reject
 
 Row = Mapping[str, Any]
 LABELS = ("task", "family", "department", "age_band", "form", "aspect", "split")
+_LENGTHS = (50, 100, 200, 400, 800, 1600)
 _PERCENTILES = (5, 25, 50, 75, 95, 100)
 
 
@@ -39,6 +40,7 @@ def _set_statistics(rows: Sequence[Row]) -> dict[str, Any]:
         "groups": len({row["group"] for row in rows}),
         "characters": sum(lengths),
         "length": percentiles(lengths),
+        "lengths": histogram(lengths),
         "turns": _counted(_answers(row) for row in rows if "messages" in row),
         **counted,
         "source": _counted(row["source"]["name"] for row in rows),
@@ -74,6 +76,17 @@ def percentiles(lengths: Iterable[int]) -> dict[str, int]:
     """The 5th to the 100th percentile of lengths by name; none of no lengths."""
     ordered = sorted(lengths)
     return {f"p{share}": _percentile(ordered, share) for share in _PERCENTILES} if ordered else {}
+
+
+def histogram(lengths: Iterable[int]) -> dict[str, int]:
+    """How many lengths lie in each of the ranges up to 50, 100, 200 … characters; empty ranges too."""
+    bounds = [(low, high) for low, high in zip((0, *_LENGTHS), (*_LENGTHS, None), strict=True)]
+    names = [f"{low}–{high - 1}" if high else f"{low} and more" for low, high in bounds]
+    counted = dict.fromkeys(names, 0)
+    for length in lengths:
+        place = next(place for place, (_, high) in enumerate(bounds) if high is None or length < high)
+        counted[names[place]] += 1
+    return counted
 
 
 def _percentile(ordered: Sequence[int], share: int) -> int:

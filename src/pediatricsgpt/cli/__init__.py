@@ -1,0 +1,95 @@
+"""The command line: parses, calls, prints. Heavy imports stand inside the commands, so that help comes at once."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import sys
+from typing import Annotated
+
+import typer
+
+from pediatricsgpt import __version__
+from pediatricsgpt.cli import corpus, models, recipes, runs, training
+from pediatricsgpt.cli.common import errors
+from pediatricsgpt.errors import UserError
+
+app = typer.Typer(
+    name="pedgpt",
+    help="PediatricsGPT: from pediatric sources and a Chinese base model to an answering, measured model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.add_typer(corpus.app, name="corpus")
+app.add_typer(training.app, name="train")
+app.add_typer(recipes.app, name="recipe")
+for _command in (
+    runs.run,
+    runs.plan,
+    runs.report,
+    training.preview,
+    models.generate,
+    models.score,
+    models.chat,
+    recipes.env,
+):
+    app.command()(_command)
+
+_STOPPED = 130  # what a shell gives a program that Ctrl-C ended
+
+
+def main() -> None:
+    """Entry point of `pedgpt`: a user's mistake is one line and exit code 2, anything else a failure (1)."""
+    debug = "--debug" in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    _speak_chinese()
+    try:
+        code = app(standalone_mode=False)  # Typer's own handling would end a stopped run without a word
+    except (KeyboardInterrupt, typer.Abort):
+        code = _STOPPED
+    except UserError as error:
+        if debug:
+            raise
+        _fail(str(error), 2)
+    except Exception as error:
+        if hasattr(error, "exit_code") and hasattr(error, "show"):  # a wrong option or command, which Typer words well
+            error.show()
+            sys.exit(error.exit_code)
+        if debug:
+            raise
+        _fail(f"{type(error).__name__}: {error} (this is a bug; --debug shows where)", 1)
+    if code == _STOPPED:
+        _fail("stopped; the same command goes on where it was", _STOPPED)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _speak_chinese() -> None:
+    """No text that we print ends a command, whatever the terminal's encoding: ASCII becomes UTF-8, else `?` stands."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            ascii_only = codecs.lookup(stream.encoding).name == "ascii"
+            stream.reconfigure(encoding="utf-8" if ascii_only else None, errors="replace")
+
+
+def _fail(message: str, code: int) -> None:
+    errors.print("[bold red]error:[/bold red]", end=" ")
+    errors.print(" ".join(message.split()), markup=False, highlight=False, soft_wrap=True)
+    sys.exit(code)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"pedgpt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")] = False,
+) -> None:
+    del version, debug  # handled before: --debug may stand anywhere

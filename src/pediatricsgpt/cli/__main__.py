@@ -1,0 +1,5 @@
+"""`python -m pediatricsgpt.cli` is `pedgpt`."""
+
+from pediatricsgpt.cli import main
+
+main()

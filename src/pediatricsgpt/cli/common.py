@@ -1,0 +1,66 @@
+"""What the commands share: where they print, the options that several have, and how a recipe becomes a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from pediatricsgpt.errors import UserError
+
+if TYPE_CHECKING:
+    from pediatricsgpt.recipe import Recipe
+    from pediatricsgpt.run import Run
+
+console = Console()
+errors = Console(stderr=True)
+
+RecipeFile = Annotated[Path, typer.Argument(help="A recipe (YAML).", show_default=False)]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Change a setting: --set sft.max_length=512.")]
+Name = Annotated[str | None, typer.Option("--name", help="Another name for the run: results go to RUNS/NAME.")]
+Runs = Annotated[Path, typer.Option("--runs", help="The folder that holds the runs.")]
+RunFolder = Annotated[Path, typer.Argument(help="A run's folder, for example runs/demo.", show_default=False)]
+Model = Annotated[
+    str, typer.Argument(help="A run's phase folder (runs/demo/sft), a model folder or a hub id.", show_default=False)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def load(recipe_file: Path, changes: list[str] | None, name: str | None) -> Recipe:
+    from pediatricsgpt.recipe import load_recipe
+
+    return load_recipe(recipe_file, [*(changes or []), *([f"name={name}"] if name else [])])
+
+
+def open_run(recipe_file: Path, changes: list[str] | None, name: str | None, runs: Path) -> Run:
+    from pediatricsgpt import graph
+    from pediatricsgpt.run import Run
+
+    recipe = load(recipe_file, changes, name)
+    nodes = graph.build(recipe, recipe_file.parent)
+    return Run(recipe, recipe_file.parent, runs / recipe.name, nodes, console)
+
+
+def execute(work: Run, names: list[str]) -> list[str]:
+    from pediatricsgpt.run import opened
+
+    with opened(work.folder):
+        work.write_recipe()
+        worked = work.execute([node for node in work.nodes if node.name in names])
+    if not worked:
+        console.print(f"nothing to do: {work.folder} is up to date", highlight=False, soft_wrap=True)
+    return worked
+
+
+def check_output(path: Path) -> None:
+    """Find out before the work whether its result can be written."""
+    if path.is_dir():
+        raise UserError("this is a folder; name a file", path)
+    probe = path.with_name(path.name + ".partial")
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"cannot be written: {error.strerror}; name a file in a folder that can", path) from error

@@ -1,0 +1,326 @@
+"""The corpus room's nodes of a run: from sources to the training sets, the held-out set and the card.
+
+sources -> curated -> instructions -> held_out -> sets (cpt, sft, experts), each without what the test sets hold -> card
+deidentification measures, before anything is built, how well personal data are found.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pediatricsgpt.progress import progress
+from pediatricsgpt.recipe import Recipe
+from pediatricsgpt.records import (
+    Record,
+    RecordWriter,
+    Reject,
+    SchemaName,
+    read_records,
+    read_rows,
+    write_json_lines,
+    write_rows,
+)
+from pediatricsgpt.run import Context, Node
+
+if TYPE_CHECKING:
+    from pediatricsgpt.corpus.settings import CorpusSettings
+
+RECORDS = "records.parquet"
+REJECTS = "rejects.jsonl"
+ROWS = "rows.parquet"
+LEAKAGE = "leakage.json"
+MEASURED = "measured.json"
+
+_DEIDENTIFICATION = "corpus/deidentification"
+_HELD_OUT = "corpus/held_out"
+_SETS = ("corpus/cpt", "corpus/sft", "corpus/experts")
+
+
+def modules(*names: str) -> tuple[str, ...]:
+    """Modules of ours by their full names."""
+    return tuple(f"pediatricsgpt.{name}" for name in names)
+
+
+def dump(settings: Any) -> dict[str, Any]:
+    """Settings as plain values."""
+    dumped: dict[str, Any] = settings.model_dump(mode="json")
+    return dumped
+
+
+def nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
+    """The nodes that need no model, each after everything that it needs."""
+    return [*_source_nodes(recipe, recipe_folder), *_record_nodes(recipe), *_set_nodes(recipe, recipe_folder)]
+
+
+def _source_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
+    from pediatricsgpt.corpus.sources import consumed_files
+
+    return [
+        Node(
+            name=f"corpus/sources/{source.name}",
+            inputs=(),
+            settings=source.model_dump(mode="json"),
+            modules=modules("corpus.sources"),
+            work=partial(_read, index),
+            files=partial(consumed_files, source, recipe_folder),
+        )
+        for index, source in enumerate(recipe.corpus.sources)
+    ]
+
+
+def _record_nodes(recipe: Recipe) -> list[Node]:
+    corpus = recipe.corpus
+    sources = tuple(f"corpus/sources/{source.name}" for source in corpus.sources)
+    steps = {name: dump(getattr(corpus, name)) for name in ("deidentify", "clean", "quality", "deduplicate", "split")}
+    return [
+        Node(
+            _DEIDENTIFICATION,
+            (),
+            {"deidentify": steps["deidentify"]},
+            modules("corpus.deidentify.measure"),
+            _measure_deidentification,
+        ),
+        Node(
+            "corpus/curated",
+            (*sources, _DEIDENTIFICATION),
+            {**steps, "seed": recipe.seed, "order": sources},
+            modules("corpus.execute"),
+            _curate,
+        ),
+    ]
+
+
+def _set_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
+    build, seed = recipe.corpus.build, {"seed": recipe.seed}
+    behaviour = [recipe_folder / build.behaviour.file] if build.behaviour.file else []
+    rules = {name: dump(getattr(build, name)) for name in ("role_play", "reconstruct", "behaviour")}
+    instructions = Node(
+        "corpus/instructions",
+        ("corpus/curated",),
+        rules,
+        modules("corpus.build.instructions"),
+        _instructions,
+        files=lambda: behaviour,
+    )
+    held_out = Node(_HELD_OUT, ("corpus/instructions",), {}, modules("corpus.build.held_out"), _held_out_set)
+    cpt = training_set_node(
+        recipe,
+        recipe_folder,
+        "corpus/cpt",
+        ("corpus/curated", "corpus/instructions"),
+        {"cpt": dump(build.cpt), **seed},
+        ("corpus.build.hybrid",),
+        _cpt_set,
+    )
+    sft = training_set_node(
+        recipe, recipe_folder, "corpus/sft", ("corpus/instructions",), {}, ("corpus.build.sft",), _sft_set
+    )
+    experts = training_set_node(
+        recipe,
+        recipe_folder,
+        "corpus/experts",
+        ("corpus/instructions",),
+        {"experts": dump(build.experts), **seed},
+        ("corpus.build.expert_set",),
+        _expert_set,
+    )
+    sources = tuple(f"corpus/sources/{source.name}" for source in recipe.corpus.sources)
+    card = Node(
+        "corpus/card",
+        (*sources, _DEIDENTIFICATION, "corpus/curated", "corpus/instructions", _HELD_OUT, *_SETS),
+        {"name": recipe.name},
+        modules("corpus.card"),
+        _card,
+    )
+    return [instructions, held_out, cpt, sft, experts, card]
+
+
+def training_set_node(
+    recipe: Recipe,
+    recipe_folder: Path,
+    name: str,
+    inputs: tuple[str, ...],
+    settings: dict[str, Any],
+    code: tuple[str, ...],
+    work: Any,
+    trains: bool = False,
+) -> Node:
+    """A node that builds a training set and takes out what stands in the held-out rows or a named test set."""
+    against = recipe.corpus.decontaminate
+    return Node(
+        name,
+        (*inputs, _HELD_OUT),
+        {**settings, "decontaminate": dump(against)},
+        modules(*code, "corpus.decontaminate"),
+        work,
+        files=lambda: [file for one in against.against for file in _test_files(one.path, recipe_folder)],
+        trains=trains,
+    )
+
+
+def _test_files(path: Path, recipe_folder: Path) -> list[Path]:
+    from pediatricsgpt.corpus.sources import files_of
+
+    return files_of(path, recipe_folder)
+
+
+# -- what the nodes do -------------------------------------------------------------------------------------------------
+
+
+def write_rejects(context: Context, rejects: list[Reject]) -> None:
+    """Keep what a step left out."""
+    write_json_lines(context.folder / REJECTS, [reject.as_dict() for reject in rejects])
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Figures for people and for the report."""
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def _read(index: int, context: Context) -> dict[str, Any]:
+    from pediatricsgpt.corpus.sources import Reading
+
+    reading = Reading(context.recipe.corpus.sources[index], context.recipe_folder)
+    rejected = 0
+    with (
+        RecordWriter(context.folder / RECORDS) as writer,
+        (context.folder / REJECTS).open("w", encoding="utf-8") as rejects,
+    ):
+        for item in reading:
+            if isinstance(item, Record):
+                writer.add(item)
+            else:
+                rejected += 1
+                rejects.write(json.dumps(item.as_dict(), ensure_ascii=False) + "\n")
+    # The readers account for the rows of each file; several records may come of one row, or one of several.
+    return {"read": writer.written + rejected, "kept": writer.written, "rejected": rejected, **reading.counts}
+
+
+def _measure_deidentification(context: Context) -> dict[str, Any]:
+    """Fails where the measured recall is below the floor of the recipe: nothing is built, so nothing is published."""
+    from pediatricsgpt.corpus.deidentify.measure import check_floor, measure
+
+    settings = context.recipe.corpus.deidentify
+    if not settings.enabled:
+        write_json(context.folder / MEASURED, {"enabled": False})
+        return {}
+    measured = measure()
+    write_json(context.folder / MEASURED, {"enabled": True, **measured.as_dict()})
+    check_floor(measured, settings)
+    return {}
+
+
+def _curate(context: Context) -> dict[str, Any]:
+    from pediatricsgpt.corpus.execute import curate, parts_of
+
+    files = [folder / RECORDS for name, folder in context.inputs.items() if name != _DEIDENTIFICATION]
+    settings = _with_key(context.recipe.corpus, context.recipe_folder, context.folder.parents[1])
+    total = sum(part.rows for part in parts_of(files))
+    with progress(context.console, "records", total) as advance:
+        counts = curate(files, settings, context.recipe.seed, context.folder, advance)
+    kept = counts["split"]["kept"] if counts else 0
+    return {"read": total, "kept": kept, "rejected": total - kept}
+
+
+def _with_key(corpus: CorpusSettings, recipe_folder: Path, run_folder: Path) -> CorpusSettings:
+    """The settings with the key file's path made absolute: the steps run in other processes, perhaps elsewhere."""
+    if corpus.deidentify.key_file is None:
+        return corpus
+    from pediatricsgpt.corpus.deidentify.key import load_key
+
+    key_file = (recipe_folder / corpus.deidentify.key_file).resolve()
+    load_key(key_file, outside=(recipe_folder, run_folder))
+    return corpus.model_copy(update={"deidentify": corpus.deidentify.model_copy(update={"key_file": key_file})})
+
+
+def _instructions(context: Context) -> dict[str, Any]:
+    from pediatricsgpt.corpus.build.instructions import build_instructions
+
+    records = read_records(context.inputs["corpus/curated"] / RECORDS)
+    built = build_instructions(records, context.recipe.corpus.build, context.recipe_folder)
+    write_rows(context.folder / ROWS, built.rows, "instruction")
+    write_rejects(context, built.rejects)
+    return {"rows": len(built.rows), **built.counts}
+
+
+def _cpt_set(context: Context) -> dict[str, Any]:
+    from pediatricsgpt.corpus.build.hybrid import account, cpt_set
+
+    records = read_records(context.inputs["corpus/curated"] / RECORDS)
+    rows = instruction_rows(context)
+    built = cpt_set(records, rows, context.recipe.corpus.build.cpt, context.recipe.seed)
+    kept, counts = write_training_set(context, built, "cpt")
+    characters = sum(len(row["text"]) for row in kept)
+    return {**counts, "characters": characters, **account(records, rows, kept)}
+
+
+def _sft_set(context: Context) -> dict[str, Any]:
+    from pediatricsgpt.corpus.build.sft import sft_set
+
+    rows = sft_set(instruction_rows(context))
+    if all(row["task"] != "general" for row in rows):
+        context.console.print(
+            "  [yellow]warning:[/yellow] no general or multi-department row for SFT: all sources are pediatric; "
+            "add general ones, or phase 2 learns only who it is",
+            highlight=False,
+        )
+    kept, counts = write_training_set(context, rows, "instruction")
+    return {**counts, **_by_task(kept)}
+
+
+def _expert_set(context: Context) -> dict[str, Any]:
+    from pediatricsgpt.corpus.build.expert_set import expert_set
+
+    built = expert_set(instruction_rows(context), context.recipe.corpus.build.experts, context.recipe.seed)
+    write_json(context.folder / "counts.json", {task: asdict(count) for task, count in built.counts.items()})
+    kept, counts = write_training_set(context, built.rows, "instruction")
+    return {**counts, **_by_task(kept)}
+
+
+def _held_out_set(context: Context) -> dict[str, Any]:
+    from pediatricsgpt.corpus.build.held_out import held_out_set
+
+    rows = held_out_set(instruction_rows(context))
+    write_rows(context.folder / ROWS, rows, "instruction")
+    return {"rows": len(rows), **_by_task(rows)}
+
+
+def instruction_rows(context: Context) -> list[dict[str, Any]]:
+    """All instruction rows of the corpus, of both sides of the split."""
+    return read_rows(context.inputs["corpus/instructions"] / ROWS, "instruction")
+
+
+def write_training_set(
+    context: Context, rows: list[dict[str, Any]], contract: SchemaName, rejects: list[Reject] | None = None
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Write a training set without what the test sets hold, with its leakage report and its rejects.
+
+    Returns:
+        The rows that are left, and counts for the manifest.
+    """
+    from pediatricsgpt.corpus.decontaminate import build_index, decontaminate, load_test_set, row_items
+
+    settings = context.recipe.corpus.decontaminate
+    test_sets = {"held_out": row_items(read_rows(context.inputs[_HELD_OUT] / ROWS, "instruction"))}
+    test_sets |= {one.name: load_test_set(one, context.recipe_folder).items for one in settings.against}
+    found, dropped, report = decontaminate(rows, build_index(test_sets, settings), settings, context.folder.stem)
+    kept = [dict(row) for row in found]
+    write_rows(context.folder / ROWS, kept, contract)
+    write_rejects(context, [*(rejects or []), *dropped])
+    write_json(context.folder / LEAKAGE, report)
+    return kept, {"rows": len(kept), "decontaminated": len(dropped)}
+
+
+def _by_task(rows: list[dict[str, Any]]) -> dict[str, int]:
+    tasks = sorted({row["task"] for row in rows})
+    return {task: sum(row["task"] == task for row in rows) for task in tasks}
+
+
+def _card(context: Context) -> dict[str, Any]:
+    from pediatricsgpt.corpus.card import write_card
+
+    return write_card(context.recipe.name, context.inputs, context.folder)
