@@ -15,20 +15,29 @@ import argparse
 import random
 import resource
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from pediatricsgpt.corpus import execute
-from pediatricsgpt.corpus.settings import CorpusSettings, SourceSettings
+from pediatricsgpt.corpus.decontaminate import Index, build_index, load_test_set, record_sides
+from pediatricsgpt.corpus.decontaminate.test_sets import turn_sides
+from pediatricsgpt.corpus.deduplicate import fingerprint
+from pediatricsgpt.corpus.deidentify import Deidentifier
+from pediatricsgpt.corpus.quality import quality
+from pediatricsgpt.corpus.settings import CorpusSettings, EvaluationSetSettings, SourceSettings
+from pediatricsgpt.corpus.sources import Reading
 from pediatricsgpt.corpus.sources.file import dialogue_group
 from pediatricsgpt.records import Locator, Message, Record, RecordWriter, Source, Step, content_id
 from pediatricsgpt.text import sentences
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "dialogues"
+TEST_SET = Path(__file__).parents[1] / "examples" / "distilled" / "huatuo26m.json"
 MEAN_CHARACTERS = 185
 
 
@@ -48,12 +57,19 @@ def main() -> None:
         print(
             f"{arguments.rows:,} rows, mean {characters / arguments.rows:.0f} characters, {arguments.workers} workers"
         )
-        by_step(folder / "rows.parquet", settings, folder)
-        seconds = [once(folder / "rows.parquet", settings, folder / "out") for _ in range(arguments.repeat)]
+        index = test_items(settings)
+        by_step(folder / "rows.parquet", settings, index, folder)
+        seconds = [once(folder / "rows.parquet", settings, index, folder / "out") for _ in range(arguments.repeat)]
     rates = [arguments.rows / each for each in seconds]
     print(f"rows/s: {', '.join(f'{rate:,.0f}' for rate in rates)}; median {median(rates):,.0f}")
     print(f"peak memory: this process {memory(resource.RUSAGE_SELF):.2f} GB, ", end="")
     print(f"largest worker {memory(resource.RUSAGE_CHILDREN):.2f} GB")
+
+
+def test_items(settings: CorpusSettings) -> Index:
+    """An index over 1,000 real questions and answers that are not among the sentences."""
+    found = load_test_set(EvaluationSetSettings(name="items", path=TEST_SET), TEST_SET.parent)
+    return build_index({"items": found.items[:1000]}, settings.decontaminate)
 
 
 def memory(who: int) -> float:
@@ -63,8 +79,6 @@ def memory(who: int) -> float:
 
 def pool(folder: Path) -> tuple[list[str], list[str]]:
     """Sentences of questions and of answers of the CSV and JSON dialogues in a folder."""
-    from pediatricsgpt.corpus.sources import Reading
-
     settings = SourceSettings(
         name="pool", kind="conversation", path=folder, licence="MIT", consent="none", purpose="x1"
     )
@@ -128,46 +142,75 @@ def record(number: int, messages: list[Message]) -> Record:
     return made
 
 
-def by_step(path: Path, settings: CorpusSettings, folder: Path) -> None:
-    """The time of each map on one part, in this process."""
-    from pediatricsgpt.corpus.deidentify import Deidentifier
-    from pediatricsgpt.corpus.quality import quality
-
-    from pediatricsgpt.corpus.deduplicate import fingerprint
-
+def by_step(path: Path, settings: CorpusSettings, index: Index, folder: Path) -> None:
+    """The processor time of each map on one part, in this process."""
     part = execute.parts_of([path])[0]
     for attempt in ("cold", "warm"):
-        start = time.perf_counter()
+        clock = Clock()
         records = list(execute._records_of(part))
-        steps = [("read", time.perf_counter() - start)]
-        start = time.perf_counter()
+        clock("read")
         records, _, _ = Deidentifier(settings.deidentify, 17)(records)
-        steps.append(("deidentify", time.perf_counter() - start))
+        clock("deidentify")
         for name, step in execute.maps(settings):
-            start = time.perf_counter()
             records, _ = step(records)
-            steps.append((name, time.perf_counter() - start))
-        start = time.perf_counter()
+            clock(name)
         fingerprint(records, settings.deduplicate, list(map(quality, records)))
-        steps.append(("fingerprint", time.perf_counter() - start))
-        start = time.perf_counter()
+        clock("fingerprint")
+        index.matches_of(list(map(record_sides, records)))
+        clock("decontaminate")
         with RecordWriter(folder / "step.parquet") as writer:
             for each in records:
                 writer.add(each)
-        steps.append(("write", time.perf_counter() - start))
-        shown = ", ".join(f"{name} {seconds / part.rows * 1e6:.0f}" for name, seconds in steps)
+        clock("write")
+        shown = ", ".join(f"{name} {seconds / part.rows * 1e6:.0f}" for name, seconds in clock.laps)
         print(f"microseconds a row, {attempt}, one core: {shown}; {len(records)} of {part.rows} kept")
 
 
-def once(path: Path, settings: CorpusSettings, folder: Path) -> float:
+class Clock:
+    """Processor time between calls."""
+
+    def __init__(self) -> None:
+        self.laps: list[tuple[str, float]] = []
+        self._last = time.process_time()
+
+    def __call__(self, name: str) -> None:
+        now = time.process_time()
+        self.laps.append((name, now - self._last))
+        self._last = now
+
+
+def decontaminated(path: Path, index: Index, out: Path) -> int:
+    """Write the rows that no test item stands in; how many there are. Two passes: what is common counts for nothing."""
+    frequencies = index.frequencies([])
+    with pq.ParquetFile(path) as file:
+        groups = range(file.num_row_groups)
+        for group in groups:
+            rows = file.read_row_group(group, columns=["messages"])["messages"].to_pylist()
+            frequencies = frequencies + index.frequencies(list(map(turn_sides, rows)))
+        index, kept = index.without_common(frequencies), 0
+        with pq.ParquetWriter(out, file.schema_arrow, compression="zstd") as writer:
+            for group in groups:
+                table = file.read_row_group(group)
+                sides = list(map(turn_sides, table["messages"].to_pylist()))
+                table = table.filter(pa.array([not matches for matches in index.matches_of(sides)]))
+                writer.write_table(table)
+                kept += table.num_rows
+    return kept
+
+
+def once(path: Path, settings: CorpusSettings, index: Index, folder: Path) -> float:
     """Seconds of one whole run into an empty folder."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     start = time.perf_counter()
     counts = execute.curate([path], settings, 17, folder)
+    middle = time.perf_counter()
+    kept = decontaminated(folder / execute.RECORDS, index, folder / "clean.parquet")
     seconds = time.perf_counter() - start
     steps = "; ".join(f"{step} {each['read']:,} -> {each['kept']:,}" for step, each in counts.items())
-    print(f"{seconds:.1f} s: {steps}", file=sys.stderr)
+    print(
+        f"{seconds:.1f} s ({middle - start:.1f} + {seconds + start - middle:.1f}): {steps}; decontaminate -> {kept:,}"
+    )
     return seconds
 
 

@@ -16,7 +16,7 @@ FLOORS = {
     **dict.fromkeys(["records", "text", "facts", "errors", "settings", "manifest", "endpoint", "experts"], GROUND),
     **dict.fromkeys(["models", "safety", "web", "progress"], FIRST),
     **dict.fromkeys(["corpus", "training", "evaluation", "serving"], ROOMS),
-    **dict.fromkeys(["recipe", "run", "graph", "corpus_graph", "plan", "environment", "cli"], ROOF),
+    **dict.fromkeys(["recipe", "run", "graph", "corpus_graph", "teachers", "plan", "environment", "cli"], ROOF),
 }
 # evaluation may ask the corpus, once that module exists, which of its test items were trained on
 BETWEEN_ROOMS = {("evaluation", f"{PACKAGE}.corpus.decontaminate")}

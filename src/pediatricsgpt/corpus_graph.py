@@ -7,11 +7,13 @@ deidentification measures, before anything is built, how well personal data are 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pediatricsgpt import teachers
 from pediatricsgpt.progress import progress
 from pediatricsgpt.recipe import Recipe
 from pediatricsgpt.records import (
@@ -34,6 +36,8 @@ REJECTS = "rejects.jsonl"
 ROWS = "rows.parquet"
 LEAKAGE = "leakage.json"
 MEASURED = "measured.json"
+PASSES = "passes.jsonl"
+"""What teachers wrote, pass by pass, and why it was not kept"""
 
 _DEIDENTIFICATION = "corpus/deidentification"
 _HELD_OUT = "corpus/held_out"
@@ -49,6 +53,11 @@ def dump(settings: Any) -> dict[str, Any]:
     """Settings as plain values."""
     dumped: dict[str, Any] = settings.model_dump(mode="json")
     return dumped
+
+
+def without_teacher(settings: Any) -> dict[str, Any]:
+    """A rule's settings without its teacher's: of those a result depends on the model alone (`teachers.identities`)."""
+    return {name: value for name, value in dump(settings).items() if name not in ("teacher", "weaker")}
 
 
 def nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
@@ -96,12 +105,14 @@ def _record_nodes(recipe: Recipe) -> list[Node]:
 
 def _set_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
     build, seed = recipe.corpus.build, {"seed": recipe.seed}
-    behaviour = [recipe_folder / build.behaviour.file] if build.behaviour.file else []
-    rules = {name: dump(getattr(build, name)) for name in ("role_play", "reconstruct", "behaviour")}
+    own = (build.behaviour.file, build.behaviour.safety_file)
+    behaviour = [recipe_folder / file for file in own if file is not None]
+    rules = {name: without_teacher(getattr(build, name)) for name in ("role_play", "reconstruct", "distill")}
+    rules |= {name: dump(getattr(build, name)) for name in ("behaviour", "general")}
     instructions = Node(
         "corpus/instructions",
         ("corpus/curated",),
-        rules,
+        {**rules, "teachers": teachers.identities(recipe, teachers.REWRITING)},
         modules("corpus.build.instructions"),
         _instructions,
         files=lambda: behaviour,
@@ -171,6 +182,11 @@ def _test_files(path: Path, recipe_folder: Path) -> list[Path]:
 # -- what the nodes do -------------------------------------------------------------------------------------------------
 
 
+def run_folder(context: Context) -> Path:
+    """The folder of the whole run, of a step `corpus/NAME`."""
+    return context.folder.parents[1]
+
+
 def write_rejects(context: Context, rejects: list[Reject]) -> None:
     """Keep what a step left out."""
     write_json_lines(context.folder / REJECTS, [reject.as_dict() for reject in rejects])
@@ -218,7 +234,7 @@ def _curate(context: Context) -> dict[str, Any]:
     from pediatricsgpt.corpus.execute import curate, parts_of
 
     files = [folder / RECORDS for name, folder in context.inputs.items() if name != _DEIDENTIFICATION]
-    settings = _with_key(context.recipe.corpus, context.recipe_folder, context.folder.parents[1])
+    settings = _with_key(context.recipe.corpus, context.recipe_folder, run_folder(context))
     total = sum(part.rows for part in parts_of(files))
     with progress(context.console, "records", total) as advance:
         counts = curate(files, settings, context.recipe.seed, context.folder, advance)
@@ -241,10 +257,18 @@ def _instructions(context: Context) -> dict[str, Any]:
     from pediatricsgpt.corpus.build.instructions import build_instructions
 
     records = read_records(context.inputs["corpus/curated"] / RECORDS)
-    built = build_instructions(records, context.recipe.corpus.build, context.recipe_folder)
+    settings = context.recipe.corpus.build
+    with (
+        teachers.opened(context.recipe, teachers.REWRITING, run_folder(context)) as asked,
+        progress(context.console, "teacher's answers", None) as advance,
+    ):
+        built = build_instructions(records, settings, context.recipe_folder, asked, advance)
+        spent = teachers.usage(asked)
     write_rows(context.folder / ROWS, built.rows, "instruction")
     write_rejects(context, built.rejects)
-    return {"rows": len(built.rows), **built.counts}
+    if asked:
+        write_json_lines(context.folder / PASSES, built.passes)
+    return {"rows": len(built.rows), **built.counts, **spent}
 
 
 def _cpt_set(context: Context) -> dict[str, Any]:
@@ -252,10 +276,21 @@ def _cpt_set(context: Context) -> dict[str, Any]:
 
     records = read_records(context.inputs["corpus/curated"] / RECORDS)
     rows = instruction_rows(context)
-    built = cpt_set(records, rows, context.recipe.corpus.build.cpt, context.recipe.seed)
+    settings = context.recipe.corpus.build.cpt
+    built = cpt_set(records, rows, settings, context.recipe.seed, _length(context))
     kept, counts = write_training_set(context, built, "cpt")
     characters = sum(len(row["text"]) for row in kept)
     return {**counts, "characters": characters, **account(records, rows, kept)}
+
+
+def _length(context: Context) -> Callable[[str], int]:
+    """How long a text is, in the unit in which the shares of the CPT stream are counted."""
+    if context.recipe.corpus.build.cpt.unit == "characters":
+        return len
+    from pediatricsgpt.models.load import tokenizer_of
+
+    tokenizer = tokenizer_of(context.recipe.model, context.recipe_folder)
+    return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def _sft_set(context: Context) -> dict[str, Any]:

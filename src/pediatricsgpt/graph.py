@@ -9,23 +9,30 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pediatricsgpt import corpus_graph
+from pediatricsgpt import corpus_graph, teachers
 from pediatricsgpt.corpus_graph import (
+    PASSES,
     RECORDS,
     ROWS,
     dump,
     instruction_rows,
     modules,
+    run_folder,
     training_set_node,
+    without_teacher,
     write_json,
     write_training_set,
 )
 from pediatricsgpt.progress import progress
 from pediatricsgpt.recipe import Recipe
-from pediatricsgpt.records import read_records
+from pediatricsgpt.records import read_records, write_json_lines
 from pediatricsgpt.run import Context, Node
+
+if TYPE_CHECKING:
+    from pediatricsgpt.corpus.build.preferences_teacher import Side
+    from pediatricsgpt.endpoint import Endpoint
 
 MODELS = ("base", "cpt", "sft", "dfpo", "experts")
 PHASES = MODELS[1:]
@@ -76,8 +83,13 @@ def _model_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
             recipe_folder,
             "corpus/preferences",
             ("corpus/curated", "corpus/instructions", "sft"),
-            {**dump(preferences), "seed": recipe.seed, "threads": recipe.threads},
-            ("models.answers", "corpus.build.preferences"),
+            {
+                **without_teacher(preferences),
+                "teachers": teachers.identities(recipe, ("preferences", "weaker")),
+                "seed": recipe.seed,
+                "threads": recipe.threads,
+            },
+            ("models.answers", "corpus.build.preferences", "corpus.build.preferences_teacher"),
             _preferences,
             trains=True,
         ),
@@ -136,42 +148,70 @@ def _train(phase: str, context: Context) -> dict[str, Any]:
 
 
 def _preferences(context: Context) -> dict[str, Any]:
-    """Medical pairs need low answers of this run's own SFT model; general ones come from the sources."""
-    from pediatricsgpt.corpus.build import preferences
+    """Medical pairs: a preferred side (the reference, or a teacher's rephrasing) against a weaker assistant's answer.
+
+    The weaker assistant is an endpoint, else this run's own SFT model. General pairs come from the sources, pairs of
+    aspect safety from the rule table.
+    """
+    from pediatricsgpt.corpus.build import behaviour, general, preferences
+    from pediatricsgpt.corpus.build.instructions import resolved
+    from pediatricsgpt.corpus.build.preferences_teacher import preferred
+
+    settings, rows = context.recipe.corpus.build.preferences, instruction_rows(context)
+    wanted = preferences.prompts_for_low_answers(rows, settings, context.recipe.seed)
+    with teachers.opened(context.recipe, ("preferences", "weaker"), run_folder(context)) as asked:
+        low = _low_answers(context, wanted, asked.get("weaker"))
+        by_id = {row["id"]: row for row in rows}
+        rephrased = None
+        if "preferences" in asked:
+            with progress(context.console, "preferred answers", len(low.answers)) as advance:
+                rephrased = preferred([by_id[name] for name in low.answers], asked["preferences"], advance)
+        spent = teachers.usage(asked)
+    medical, rejects = preferences.medical_pairs(rows, low.answers, rephrased, low.step)
+    records = read_records(context.inputs["corpus/curated"] / RECORDS)
+    general_pairs, general_rejects = preferences.general_pairs(records, settings, general.barred(rows))
+    safety = behaviour.safety_pairs(resolved(context.recipe.corpus.build, context.recipe_folder).behaviour)
+    pairs = [*medical, *general_pairs, *safety]
+    left_out = [*low.rejects, *(rephrased.rejects if rephrased else []), *rejects, *general_rejects]
+    read = len(low.answers) + len(low.rejects) + len(safety) + sum(record.shape == "preference" for record in records)
+    if len(pairs) + len(left_out) != read:
+        raise RuntimeError(f"preferences: {read} read, but {len(pairs)} pairs and {len(left_out)} rejects")
+    kept, counts = write_training_set(context, pairs, "preference", left_out)
+    write_json(context.folder / "statistics.json", preferences.statistics(kept, left_out))
+    if rephrased:
+        write_json_lines(context.folder / PASSES, rephrased.passes)
+    return {
+        "medical_pairs": len(medical),
+        "general_pairs": len(general_pairs),
+        "safety_pairs": len(safety),
+        "read": read,
+        "kept": len(kept),
+        "rejected": read - len(kept),
+        **counts,
+        **preferences.prompt_counts(rows, settings),
+        **spent,
+    }
+
+
+def _low_answers(context: Context, asked: list[dict[str, Any]], weaker: Endpoint | None) -> Side:
+    """The weaker assistant's answers: an endpoint's, or those of this run's SFT model."""
+    from pediatricsgpt.corpus.build.preferences import LOW_ANSWER_STEP
+    from pediatricsgpt.corpus.build.preferences_teacher import Side, weak_answers
     from pediatricsgpt.models.answers import Prompt, answer_all
     from pediatricsgpt.models.engine import Engine, Sampling
     from pediatricsgpt.models.load import load
 
     settings = context.recipe.corpus.build.preferences
-    rows = instruction_rows(context)
-    sampling = Sampling(max_new_tokens=settings.max_new_tokens)
-    engine = Engine(load(context.inputs["sft"]), sampling, batch_size=16)
-    asked = preferences.prompts_for_low_answers(rows, settings, context.recipe.seed)
+    if weaker is not None:
+        with progress(context.console, "low answers", len(asked)) as advance:
+            return weak_answers(asked, weaker, settings.max_new_tokens, advance)
+    engine = Engine(load(context.inputs["sft"]), Sampling(max_new_tokens=settings.max_new_tokens), batch_size=16)
     prompts = [Prompt(row["id"], row["messages"]) for row in asked if engine.fits(row["messages"])]
     kept = context.folder / "low_answers.jsonl"
     with progress(context.console, "low answers", len(prompts)) as advance:
         answers = answer_all(engine, prompts, kept, advance)
     kept.unlink()
-    medical, rejects = preferences.medical_pairs(
-        rows, {prompt.id: answer for prompt, answer in zip(prompts, answers, strict=True)}
-    )
-    records = read_records(context.inputs["corpus/curated"] / RECORDS)
-    general, general_rejects = preferences.general_pairs(records, settings)
-    pairs, left_out = [*medical, *general], [*rejects, *general_rejects]
-    read = len(prompts) + sum(record.shape == "preference" for record in records)
-    if len(pairs) + len(left_out) != read:
-        raise RuntimeError(f"preferences: {read} read, but {len(pairs)} pairs and {len(left_out)} rejects")
-    pairs, counts = write_training_set(context, pairs, "preference", left_out)
-    write_json(context.folder / "statistics.json", preferences.statistics(pairs, left_out))
-    return {
-        "medical_pairs": len(medical),
-        "general_pairs": len(general),
-        "read": read,
-        "kept": len(pairs),
-        "rejected": read - len(pairs),
-        **counts,
-        **preferences.prompt_counts(rows, settings),
-    }
+    return Side(LOW_ANSWER_STEP, {prompt.id: answer for prompt, answer in zip(prompts, answers, strict=True)})
 
 
 def _evaluate(model: str, context: Context) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pediatricsgpt import manifest
 from pediatricsgpt.graph import PHASES
 from pediatricsgpt.models.settings import ModelSettings
+from pediatricsgpt.teachers import cost_lines
 from pediatricsgpt.training.estimate import (
     GIB,
     TOKENS_PER_ROW,
@@ -55,13 +56,15 @@ def render(work: Run, width: int) -> Group:
         table.add_column(name, justify="left" if left else "right", no_wrap=name != "step", overflow="fold")
     for state in work.states(work.nodes):
         table.add_row(state.node.name, _STATUS[state.status], *_figures(work, state, shape, expected))
-    return Group(table, _note(work, shape))
+    costs = list(cost_lines(work.recipe, work.folder))
+    return Group(table, *costs, _note(work, shape, bool(costs)))
 
 
-def _note(work: Run, shape: Shape | None) -> str:
+def _note(work: Run, shape: Shape | None, teacher: bool) -> str:
+    asked = "answers that are already paid for cost nothing again" if teacher else "cost: 0 (no teacher is asked)"
     size = f"{shape.parameters:,} parameters" if shape else "a base whose shape is not known yet"
     return (
-        f"{size}; cost: 0 (no teacher is asked). Figures without ~ are those of the last time that a step ran. ~ is "
+        f"{size}; {asked}. Figures without ~ are those of the last time that a step ran. ~ is "
         "rough: one token for 3 bytes of UTF-8, 2 of another encoding or 30 of PDF and DOCX, nothing dropped, "
         f"{TOKENS_PER_ROW} tokens a row; memory for one device in float32 without sharding; time of training at a "
         f"nominal 100 GFLOP/s for 2 CPU cores (here {_cores(work.recipe)}), a GPU is faster by far"

@@ -9,8 +9,8 @@ from rich.console import Console
 
 
 @contextlib.contextmanager
-def progress(console: Console, name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar of `total` items on this console; gives the function that moves it on."""
+def progress(console: Console, name: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar of `total` items (None: nobody knows) on this console; gives the function that moves it on."""
     from rich.progress import Progress
 
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from pediatricsgpt.corpus.settings import CorpusSettings
+from pediatricsgpt.endpoint.settings import TeacherSettings
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.evaluation.settings import EvaluationSettings
 from pediatricsgpt.models.settings import ModelSettings
@@ -41,6 +42,8 @@ class Recipe(Settings):
     """CPU threads; null takes all cores. Results are equal bit for bit only with the same number"""
     corpus: CorpusSettings
     """Sources and how the training sets are built from them"""
+    teacher: TeacherSettings | None = None
+    """The teacher of every rule in corpus.build that names none of its own; null: rows are made by rules alone"""
     model: ModelSettings
     """The base model"""
     cpt: CptSettings = CptSettings()
@@ -53,6 +56,20 @@ class Recipe(Settings):
     """Phase 4: mixture of universal-specific experts"""
     evaluation: EvaluationSettings = EvaluationSettings()
     """What the models are measured on"""
+
+    @model_validator(mode="after")
+    def _stays_here(self) -> Recipe:
+        """Nothing leaves the machine by accident: the recipe has to say it, and only de-identified rows may go."""
+        rules = self.corpus.build
+        own = [rules.role_play.teacher, rules.reconstruct.teacher, rules.distill.teacher]
+        for teacher in (self.teacher, *own, rules.preferences.teacher, rules.preferences.weaker):
+            if not isinstance(teacher, TeacherSettings) or not teacher.external:
+                continue
+            if not teacher.allow_external:
+                raise ValueError(f"{teacher.base_url} is not this machine: say allow_external: true, or use one here")
+            if not self.corpus.deidentify.enabled:
+                raise ValueError(f"rows for {teacher.base_url} must be de-identified: switch corpus.deidentify on")
+        return self
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -89,16 +106,19 @@ def check_paths(recipe: Recipe, folder: Path) -> int:
     Raises:
         UserError: something is not there; its path is named.
     """
-    from pediatricsgpt.corpus.sources import source_files
+    from pediatricsgpt.corpus.sources import consumed_files, files_of
     from pediatricsgpt.models.load import local_or_hub
 
-    files = sum(len(source_files(source, folder)) for source in recipe.corpus.sources)
+    files = sum(len(consumed_files(source, folder)) for source in recipe.corpus.sources)
+    for test_set in recipe.corpus.decontaminate.against:
+        files_of(test_set.path, folder)
     model = recipe.model
     if model.init and model.tokenizer and not (folder / model.tokenizer / "tokenizer.json").is_file():
         raise UserError("no tokenizer.json in this folder (model.tokenizer)", folder / model.tokenizer)
     named = {
         "model.chat_template": model.chat_template,
         "corpus.build.behaviour.file": recipe.corpus.build.behaviour.file,
+        "corpus.build.behaviour.safety_file": recipe.corpus.build.behaviour.safety_file,
     }
     for setting, file in named.items():
         if file is not None and not (folder / file).is_file():

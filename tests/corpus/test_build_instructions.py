@@ -10,11 +10,11 @@ import yaml
 from pediatricsgpt.corpus.build import reconstruct
 from pediatricsgpt.corpus.build.hybrid import cpt_set
 from pediatricsgpt.corpus.build.instructions import build_instructions
-from pediatricsgpt.corpus.execute import curate
 from pediatricsgpt.corpus.rules import rules
 from pediatricsgpt.corpus.settings import BuildSettings, CorpusSettings
 from pediatricsgpt.corpus.sources import read_source
 from pediatricsgpt.text import key
+from tests.corpus.curated import curated
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 ANSWER = "腺病毒肺炎最常发生于六个月至五岁儿童，尤其是两岁以下儿童，患慢性基础疾病者更易发生重症，需要高度关注。"
@@ -71,12 +71,12 @@ def test_a_held_out_answer_inside_a_training_text_is_left_out(make) -> None:
 
 
 @pytest.fixture(scope="module")
-def demo():
+def demo(tmp_path_factory):
     """Training texts (as keys) and rows of the demo's corpus."""
     recipe = yaml.safe_load((RECIPES / "demo.yaml").read_text(encoding="utf-8"))
     settings = CorpusSettings.model_validate(recipe["corpus"])
     read = [record for source in settings.sources for record in read_source(source, RECIPES).records]
-    records = curate(read, settings, recipe["seed"]).records
+    records = curated(read, settings, recipe["seed"], tmp_path_factory.mktemp("demo"))
     rows = build_instructions(records, settings.build, RECIPES).rows
     texts = [row["text"] for row in cpt_set(records, rows, settings.build.cpt, recipe["seed"])]
     turns = [turn for row in rows if row["split"] == "train" for turn in row["messages"]]

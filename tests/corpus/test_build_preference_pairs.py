@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pediatricsgpt.corpus.build.behaviour import safety_pairs
 from pediatricsgpt.corpus.build.preferences import (
     general_pairs,
     is_degenerate,
@@ -10,7 +11,7 @@ from pediatricsgpt.corpus.build.preferences import (
     prompts_for_low_answers,
     statistics,
 )
-from pediatricsgpt.corpus.settings import PreferenceSettings
+from pediatricsgpt.corpus.settings import BehaviourSettings, PreferenceSettings
 from pediatricsgpt.records import write_rows
 
 SETTINGS = PreferenceSettings(medical_pairs=3, max_prompt_characters=50, max_answer_characters=60)
@@ -111,3 +112,22 @@ def test_statistics_tell_what_the_sides_could_be_told_apart_by(make) -> None:
     assert (rejected["greeting"], rejected["list"], rejected["longer"]) == (0.5, 0.0, 0.0)
     assert chosen["length"]["p100"] == len("1. 好诗。\n2. 又一首。")
     assert statistics([], [])["sets"]["preferences"]["sides"]["chosen"]["greeting"] == 0.0
+
+
+def test_pairs_of_safety_rows_have_the_aspect_safety(make) -> None:
+    rows = [make.row("safety", 1), make.row("medkqa", 1)]
+    pairs, _ = medical_pairs(rows, {row["id"]: "不知道。" for row in rows})
+    assert [pair["aspect"] for pair in pairs] == ["safety", "style"]
+    found = statistics([*pairs, *safety_pairs(BehaviourSettings())], [])["sets"]["preferences"]
+    assert found["aspects"]["style"] == 1
+    assert found["aspects"]["safety"] > 70
+    assert found["probe"]["n"] == found["rows"]
+    assert 0 <= found["probe"]["auc"] <= 1
+
+
+def test_the_safe_side_of_our_pairs_is_not_told_by_its_length() -> None:
+    """Both sides are ours, so a shortcut between them would be our own making."""
+    found = statistics(safety_pairs(BehaviourSettings()), [])["sets"]["preferences"]
+    assert 0.4 < found["probe"]["features"]["length"] < 0.65
+    assert found["sides"]["chosen"]["greeting"] == found["sides"]["rejected"]["greeting"] == 0.0
+    assert found["sides"]["chosen"]["list"] == found["sides"]["rejected"]["list"] == 0.0

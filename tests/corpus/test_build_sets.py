@@ -12,7 +12,6 @@ from pediatricsgpt.corpus.build.held_out import held_out_set
 from pediatricsgpt.corpus.build.hybrid import cpt_set
 from pediatricsgpt.corpus.build.preferences import general_pairs, medical_pairs, prompts_for_low_answers
 from pediatricsgpt.corpus.build.sft import sft_set
-from pediatricsgpt.corpus.execute import curate
 from pediatricsgpt.corpus.settings import (
     BehaviourSettings,
     CorpusSettings,
@@ -25,6 +24,7 @@ from pediatricsgpt.corpus.settings import (
 )
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.records import PEDIATRIC_TASKS, TASKS, write_rows
+from tests.corpus.curated import curated
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_every_held_out_row_is_in_the_held_out_set(rows) -> None:
 def built(real_records, tmp_path_factory):
     """All sets of the real files."""
     source = SourceSettings(name="x", kind="text", path=".", licence="CC0", consent="none", purpose="testing")
-    records = curate(real_records, CorpusSettings(sources=[source]), seed=17).records
+    records = curated(real_records, CorpusSettings(sources=[source]), 17, tmp_path_factory.mktemp("curated"))
     rows = [
         *role_play.instructions(records, RolePlaySettings())[0],
         *reconstruct.instructions(records, ReconstructSettings())[0],

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pediatricsgpt.corpus.settings import CorpusSettings, DeidentifySettings
+from pediatricsgpt.errors import UserError
 from pediatricsgpt.records import Record, RecordWriter, Reject, write_json_lines
 
 if TYPE_CHECKING:
@@ -240,6 +241,7 @@ def _local(work: Callable[[Part], int], parts: Sequence[Part], workers: int | No
     """On processes of this machine."""
     import os
     from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
     workers = min(workers or os.cpu_count() or 1, len(parts))
@@ -251,6 +253,9 @@ def _local(work: Callable[[Part], int], parts: Sequence[Part], workers: int | No
     try:
         for done in as_completed([pool.submit(work, part) for part in parts]):
             yield done.result()
+    except BrokenProcessPool as error:
+        problem = "a process was killed, most likely for want of memory; the same command goes on where it was"
+        raise UserError(f"{problem}, with --set corpus.workers={workers - 1} in less memory") from error
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -317,6 +322,8 @@ def _join(places: Sequence[Path], settings: CorpusSettings, seed: int, folder: P
             for step, lost in (("deduplicate", dropped), ("split", [])):
                 read = table.num_rows if step == "deduplicate" else kept.num_rows
                 counts.setdefault(step, Account()).add(step, read, kept.num_rows, (one.reason for one in lost))
+    if variants := int((decision.variant_of >= 0).sum()):
+        counts["deduplicate"].extra["kept variants with other facts"] = variants
     return _write_counts(folder / COUNTS, counts)
 
 

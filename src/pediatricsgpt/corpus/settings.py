@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from pediatricsgpt.endpoint.settings import TeacherSettings
 from pediatricsgpt.settings import Settings
@@ -41,7 +41,7 @@ class SourceSettings(Settings):
     """Knowledge graphs: folder or file of entity tables (surface form -> normal form) that are applied"""
     entity_score: float = Field(default=1.0, ge=0.0, le=1.0)
     """Knowledge graphs: score from which entries of those tables are applied that carry one (a machine made them)"""
-    speech_model: Path | None = None
+    speech_model: Path | None = Field(default=None, validate_default=True)
     """Recordings: folder of a CTranslate2 Whisper model; required for kind recording"""
     lexicon: Path | None = None
     """Recordings: own pairs of heard and meant words (YAML), beside the packaged pediatric ones"""
@@ -52,6 +52,14 @@ class SourceSettings(Settings):
         """A blank is no answer: under what right children's data is used has to be written down."""
         if value is None or (isinstance(value, str) and len(value.strip()) < _MIN_GROUND):
             raise ValueError("says nothing: a corpus about children without licence, consent and purpose is refused")
+        return value
+
+    @field_validator("speech_model")
+    @classmethod
+    def _has_a_model(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        """Nothing is fetched from a hub: what hears the recordings is a folder that the user names."""
+        if value is None and info.data.get("kind") == "recording":
+            raise ValueError("a source of kind recording needs it: the folder of a CTranslate2 Whisper model")
         return value
 
 
@@ -295,7 +303,7 @@ class CorpusSettings(Settings):
     """From sources to PedCorpus."""
 
     sources: list[SourceSettings] = Field(min_length=1)
-    """The sources, in the order in which duplicates are kept: the first one wins"""
+    """The sources in reading order: of several duplicates the best by quality is kept, of equals the first"""
     engine: Literal["local", "ray"] = "local"
     """Where the steps run: processes of this machine, or a Ray cluster"""
     workers: int | None = Field(default=None, ge=1)

@@ -1,6 +1,8 @@
-"""Progressive reconstruction (paper section 3) without a teacher: of distilled sets, the good items as they are.
+"""Progressive reconstruction (paper section 3): of distilled sets the good items, rewritten step by step.
 
-Good is an item whose last answer says enough, is finished, and does not refuse or speak of its own making.
+Good is an item whose last answer says enough, is finished, and does not refuse or speak of its own making. A teacher
+rewrites its answers in named steps, each checked against the one before; without a teacher, good items stay as they
+are.
 """
 
 from __future__ import annotations
@@ -8,12 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from pediatricsgpt.corpus.build.fidelity import Mode
+from pediatricsgpt.corpus.build.rewrite import asked, rewrite
 from pediatricsgpt.corpus.build.rows import Row, characters, instruction_row, reject
-from pediatricsgpt.records import Record, Reject, Step
+from pediatricsgpt.corpus.build.teacher import Built, OnDone, Prompt, prompt
+from pediatricsgpt.corpus.settings import DistillSettings
+from pediatricsgpt.endpoint import Endpoint
+from pediatricsgpt.records import Message, Record, Reject, Step
 
 STEP = Step("distill", 1)
-MIN_ANSWER_CHARACTERS = 10
-MAX_CHARACTERS = 4000
 
 _FINISHED = re.compile(r"[。！？!?.；;…～~）)”』】》:：]$|```$")
 _LIST_LINE = re.compile(r"\n\s*(?:[-*•·]|\d+[.、)）])[^\n]*$")
@@ -25,31 +30,72 @@ _REFUSAL = re.compile(
 _BRACKETED = re.compile(r"^\s*\[['\"].*['\"]\]\s*$", re.DOTALL)
 
 
-def instructions(records: Iterable[Record]) -> tuple[list[Row], list[Reject]]:
-    """One row from every good distilled item.
+def build(records: Iterable[Record], settings: DistillSettings, teacher: Endpoint, on_done: OnDone = None) -> Built:
+    """One row from every good distilled item that keeps its facts through all steps of `settings.steps`.
+
+    Returns:
+        Rows, rejects and passes, for as many distilled dialogues as there are (`read`); a reject's step says in which
+        step the item failed.
+
+    Raises:
+        UserError, BudgetReached: as `Endpoint.ask_all`.
+    """
+    good, built = _planned(records, settings)
+    passes: list[tuple[str, Prompt, Mode]] = [
+        (f"distill:{name}", prompt(f"distill_{name}"), "step" if "safety_net" in name else "complete")
+        for name in settings.steps
+    ]
+    built += rewrite(good, passes, teacher, STEP.version, on_done)
+    return built
+
+
+def requests(records: Iterable[Record], settings: DistillSettings) -> list[list[Message]]:
+    """What the first step of `build` will ask, for an estimate."""
+    first = prompt(f"distill_{settings.steps[0]}")
+    return [asked(first, record.messages) for record in _planned(records, settings)[0]]
+
+
+def _planned(records: Iterable[Record], settings: DistillSettings) -> tuple[list[Record], Built]:
+    """The good items, and the rejects of the others."""
+    good: list[Record] = []
+    built = Built()
+    for record in records:
+        if record.shape != "messages" or record.family != "distilled":
+            continue
+        if reason := _reason(record, settings):
+            built.rejects.append(reject("distill", reason, record))
+        else:
+            good.append(record)
+    built.read = len(built.rejects)
+    return good, built
+
+
+def instructions(records: Iterable[Record], settings: DistillSettings | None = None) -> tuple[list[Row], list[Reject]]:
+    """One row from every good distilled item, as it is.
 
     Returns:
         Rows of the instruction schema and the items that are left out with the reason, together as many as there are
         distilled dialogues.
     """
+    settings = settings or DistillSettings()
     rows: list[Row] = []
     rejects: list[Reject] = []
     for record in records:
         if record.shape != "messages" or record.family != "distilled":
             continue
-        if reason := _reason(record):
+        if reason := _reason(record, settings):
             rejects.append(reject("distill", reason, record))
         else:
             rows.append(instruction_row(record, record.messages, record.task or "general", STEP))
     return rows, rejects
 
 
-def _reason(record: Record) -> str:
+def _reason(record: Record, settings: DistillSettings) -> str:
     """Why an item is no good; empty for good ones."""
     answer = record.messages[-1]["content"]
-    if len(answer) < MIN_ANSWER_CHARACTERS:
+    if len(answer) < settings.min_answer_characters:
         return f"answer too short: {len(answer)} characters"
-    if (length := characters(record.messages)) > MAX_CHARACTERS:
+    if (length := characters(record.messages)) > settings.max_characters:
         return f"too long: {length} characters"
     if _BRACKETED.match(answer):
         return "answer is a raw list"

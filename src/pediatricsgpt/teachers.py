@@ -1,0 +1,112 @@
+"""The teachers of a recipe: which rule has which, and where a run keeps the answers that it paid for."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pediatricsgpt.endpoint.settings import TeacherSettings
+from pediatricsgpt.recipe import Recipe
+
+if TYPE_CHECKING:
+    from pediatricsgpt.endpoint import Endpoint
+
+Rule = Literal["role_play", "reconstruct", "distill", "preferences", "weaker"]
+REWRITING: tuple[Rule, ...] = ("role_play", "reconstruct", "distill")
+FOLDER = "teacher"
+# What an answer depends on. Budgets, prices and pauses may change without anything being done again.
+_PROMPT_TOKENS = 600  # about what a prompt of ours has around the text
+_IDENTITY = ("base_url", "model", "temperature", "max_tokens", "repairs")
+
+
+def teacher_of(recipe: Recipe, rule: Rule) -> TeacherSettings | None:
+    """The settings of a rule's teacher; None for a rule that goes its way without."""
+    build = recipe.corpus.build
+    if rule == "weaker":
+        return build.preferences.weaker
+    own = getattr(build, rule).teacher
+    if own == "none":
+        return None
+    return own or recipe.teacher
+
+
+def identities(recipe: Recipe, rules: Sequence[Rule]) -> dict[str, Any]:
+    """What the result of these rules depends on of their teachers, for a fingerprint."""
+    found = {rule: teacher_of(recipe, rule) for rule in rules}
+    return {rule: teacher and {name: getattr(teacher, name) for name in _IDENTITY} for rule, teacher in found.items()}
+
+
+def answers_folder(run_folder: Path, rule: Rule) -> Path:
+    """Where the paid answers of a rule lie: outside the step's own folder, which is made anew when a prompt changes."""
+    return run_folder / FOLDER / rule
+
+
+@contextlib.contextmanager
+def opened(recipe: Recipe, rules: Sequence[Rule], run_folder: Path) -> Iterator[dict[Any, Endpoint]]:
+    """The teachers of those rules that have one, ready to be asked.
+
+    Raises:
+        UserError: a key's variable is not set, or another process uses the answers.
+    """
+    wanted = {rule: teacher for rule in rules if (teacher := teacher_of(recipe, rule)) is not None}
+    if not wanted:
+        yield {}
+        return
+    from pediatricsgpt.endpoint import Endpoint
+
+    with contextlib.ExitStack() as stack:
+        yield {
+            rule: stack.enter_context(Endpoint(teacher, answers_folder(run_folder, rule)))
+            for rule, teacher in wanted.items()
+        }
+
+
+def usage(teachers: dict[Any, Endpoint]) -> dict[str, Any]:
+    """Requests, tokens and money of each rule, as counts for a manifest."""
+    counts: dict[str, Any] = {}
+    for rule, teacher in teachers.items():
+        spent = teacher.usage
+        counts |= {f"{rule}_requests": spent.requests, f"{rule}_cached": spent.cached, f"{rule}_tokens": spent.tokens}
+        if spent.money:
+            counts[f"{rule}_money"] = round(spent.money, 4)
+    return counts
+
+
+def cost_lines(recipe: Recipe, run_folder: Path) -> Iterator[str]:
+    """What each teacher will cost at most, a line a rule; nothing where no rule has one.
+
+    Requests over texts are counted on the curated records, so that these have to be there.
+    """
+    rewriting = {rule: teacher for rule in REWRITING if (teacher := teacher_of(recipe, rule)) is not None}
+    curated = run_folder / "corpus" / "curated"
+    if rewriting and not (curated / "manifest.json").is_file():
+        yield f"teacher ({', '.join(rewriting)}): its cost is known once corpus/curated is built (run --until it)"
+    elif rewriting:
+        from pediatricsgpt.corpus.build.cost import costs
+        from pediatricsgpt.records import read_records
+
+        records = read_records(curated / "records.parquet")
+        asked = {str(rule): teacher for rule, teacher in rewriting.items()}
+        for name, cost in costs(records, recipe.corpus.build, asked).items():
+            yield _cost_line(name, asked[name], cost.requests, cost.input_tokens, cost.output_tokens, cost.money)
+    pairs = recipe.corpus.build.preferences
+    longest = pairs.max_prompt_characters + pairs.max_answer_characters + _PROMPT_TOKENS
+    sides: tuple[tuple[Rule, int | None], ...] = (("preferences", None), ("weaker", pairs.max_new_tokens))
+    for rule, written in sides:
+        if side := teacher_of(recipe, rule):
+            given, taken = pairs.medical_pairs * longest, pairs.medical_pairs * (written or side.max_tokens)
+            money = (given * side.price_input + taken * side.price_output) / 1e6
+            yield _cost_line(rule, side, pairs.medical_pairs, given, taken, money)
+
+
+def _cost_line(rule: str, teacher: TeacherSettings, requests: int, given: int, taken: int, money: float) -> str:
+    price = f"{money:,.2f} {teacher.currency}" if teacher.price_input or teacher.price_output else "no price given"
+    budget = [f"{teacher.budget_tokens:,} tokens"] if teacher.budget_tokens else []
+    budget += [f"{teacher.budget_money:,.2f} {teacher.currency}"] if teacher.budget_money else []
+    bound = f"; budget {' and '.join(budget)}" if budget else "; no budget set"
+    return (
+        f"teacher of {rule} ({teacher.model}): at most {requests:,} requests, {given:,} tokens in and {taken:,} out, "
+        f"{price}{bound}"
+    )
