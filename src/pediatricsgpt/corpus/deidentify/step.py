@@ -1,0 +1,152 @@
+"""De-identification as a step of the corpus room: records in, records with surrogates out."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pediatricsgpt.corpus.deidentify.dates import dates
+from pediatricsgpt.corpus.deidentify.find import NAMES, PLACES, Finding, find, union
+from pediatricsgpt.corpus.deidentify.key import load_key, seal, secret_of
+from pediatricsgpt.corpus.deidentify.nicknames import may_repeat
+from pediatricsgpt.corpus.deidentify.numbers import half_width
+from pediatricsgpt.corpus.deidentify.surrogates import Surrogates, visit_of
+from pediatricsgpt.corpus.settings import DeidentifySettings
+from pediatricsgpt.records import Message, Record, Reject, Step
+
+STEP = Step("deidentify", 1)
+_KEPT = NAMES | PLACES | {"date", "birth_date"}
+
+
+class Deidentifier:
+    """The step. Each record's result depends on the record, the settings and the seed or key alone.
+
+    Args:
+        settings: the recipe's block.
+        seed: the run's seed; with a key file the key takes its place.
+        outside: folders in which the key file must not lie (the run's and the recipe's).
+
+    Raises:
+        UserError: a key file that must not be used, or a named-entity model that cannot be loaded.
+    """
+
+    def __init__(self, settings: DeidentifySettings, seed: int, outside: Sequence[Path] = ()) -> None:
+        self.settings = settings
+        self._key = load_key(settings.key_file, outside) if settings.key_file else None
+        self._secret = secret_of(self._key) if self._key else hashlib.sha256(f"seed {seed}".encode()).digest()
+        self._more: Callable[[str], list[Finding]] | None = None
+        if settings.ner_model:
+            from pediatricsgpt.corpus.deidentify.ner import TokenClassifier
+
+            self._more = TokenClassifier(settings.ner_model)
+
+    def __call__(self, records: Sequence[Record]) -> tuple[list[Record], list[Reject], Counter[str]]:
+        """De-identify a batch.
+
+        Returns:
+            Kept records, rejects (those in which a number could still be read afterwards), and how many items of each
+            kind were replaced. Records of `exempt_kinds` stay as they are.
+        """
+        kept: list[Record] = []
+        rejects: list[Reject] = []
+        counts: Counter[str] = Counter()
+        sealed: dict[str, dict[str, str]] = {}
+        for record in records:
+            if not self.settings.enabled or record.source.kind in self.settings.exempt_kinds:
+                kept.append(record)
+                continue
+            changed, left = self._record(record, counts, sealed)
+            if left:
+                where = f"{record.source.file}, {record.source.locator}"
+                # the rejects' file is read by people: the row in it is the de-identified one
+                rejects.append(Reject("deidentify", f"personal data left: {left}", where, changed.as_dict()))
+            else:
+                kept.append(changed)
+        if self._key and self.settings.key_file:
+            seal(self.settings.key_file, self._key, sealed)
+        return kept, rejects, counts
+
+    def _record(self, record: Record, counts: Counter[str], sealed: dict[str, dict[str, str]]) -> tuple[Record, str]:
+        texts = list(_texts(record))
+        found = [self._find(text) for text in texts]
+        if not any(found):
+            return replace(record, steps=[*record.steps, STEP]), ""
+        found = _everywhere(texts, found)
+        counts.update(finding.kind for findings in found for finding in findings)
+        surrogates = self._surrogates(record, texts)
+        pairs = sealed.setdefault(record.id, {}) if self._key else {}
+        changed = [_replaced(text, findings, surrogates, pairs) for text, findings in zip(texts, found, strict=True)]
+        left = next((item.kind for text in changed for item in find(text) if item.kind not in _KEPT), "")
+        return _with_texts(record, iter(changed)), left
+
+    def _find(self, text: str) -> list[Finding]:
+        if not text:
+            return []
+        return find(text) if self._more is None else union(text, find(text), self._more(text))
+
+    def _surrogates(self, record: Record, texts: Sequence[str]) -> Surrogates:
+        visit, year = visit_of([date for text in texts for date in dates(half_width(text))])
+        return Surrogates(
+            self._secret,
+            record.group,
+            self.settings.surrogates,
+            self.settings.max_shift_days,
+            "\n".join(texts),
+            visit,
+            year,
+        )
+
+
+def _texts(record: Record) -> Iterator[str]:
+    """Every piece of a record in which somebody may be named, in a fixed order."""
+    yield record.text
+    yield from record.title
+    for side in (record.messages, record.chosen, record.rejected):
+        yield from (turn["content"] for turn in side)
+
+
+def _with_texts(record: Record, texts: Iterator[str]) -> Record:
+    """The record with the pieces of `_texts` replaced, in the same order."""
+
+    def turns(messages: Sequence[Message]) -> list[Message]:
+        return [{"role": turn["role"], "content": next(texts)} for turn in messages]
+
+    return replace(
+        record,
+        text=next(texts),
+        title=[next(texts) for _ in record.title],
+        messages=turns(record.messages),
+        chosen=turns(record.chosen),
+        rejected=turns(record.rejected),
+        steps=[*record.steps, STEP],
+    )
+
+
+def _everywhere(texts: Sequence[str], found: Sequence[list[Finding]]) -> list[list[Finding]]:
+    """A name that a cue gave away in one place is a name in the other places of the record too."""
+    known = {item.text: item.kind for items in found for item in items if item.kind in NAMES and len(item.text) > 1}
+    known = {text: kind for text, kind in known.items() if kind == "name" or may_repeat(text)}
+    if not known:
+        return list(found)
+    again = re.compile("|".join(map(re.escape, sorted(known, key=lambda name: (-len(name), name)))))
+    return [
+        union(text, items, [Finding(*hit.span(), known[hit.group()], hit.group()) for hit in again.finditer(text)])
+        for text, items in zip(texts, found, strict=True)
+    ]
+
+
+def _replaced(text: str, findings: Sequence[Finding], surrogates: Surrogates, pairs: dict[str, str]) -> str:
+    """The text with surrogates; `pairs` gets what turns them back."""
+    parts, position = [], 0
+    for finding in findings:
+        surrogate = surrogates.replace(finding)
+        parts += [text[position : finding.start], surrogate]
+        position = finding.end
+        # a surname alone is too short to be found again: it is kept with what follows it
+        after = text[finding.end : finding.end + 2] if len(surrogate) == 1 else ""
+        pairs[surrogate + after] = finding.text + after
+    return "".join([*parts, text[position:]])
