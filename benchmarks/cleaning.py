@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from pediatricsgpt.corpus.clean import clean, clean_turn
+from pediatricsgpt.corpus.clean import clean, clean_turn, sound_texts
 from pediatricsgpt.corpus.settings import CleanSettings, SourceKind, SourceSettings
 from pediatricsgpt.corpus.sources import read_source
 from pediatricsgpt.records import Record
@@ -66,10 +66,22 @@ def clean_columns(columns: dict[str, list[str]]) -> dict[str, list[str]]:
 _ROWS: list[Row] = []  # what the processes that are forked by `ours` find in their memory
 
 
+def clean_at_once(rows: list[Row]) -> list[Row]:
+    """The same for a batch as the clean step does it: what needs nothing is found for all texts together."""
+    sound = sound_texts([text for row in rows for text in row.values()])
+    return [
+        {
+            "question": clean_turn(row["question"], "user", SETTINGS, sound=sound),
+            "answer": clean_turn(row["answer"], "assistant", SETTINGS, sound=sound),
+        }
+        for row in rows
+    ]
+
+
 def clean_slice(start: int) -> list[tuple[int, Row]]:
     """Clean the rows of one batch; those that cleaning changes come back with their places."""
     batch = _ROWS[start : start + BATCH]
-    cleaned = clean_batch(batch)
+    cleaned = clean_at_once(batch)
     return [(start + place, new) for place, (new, old) in enumerate(zip(cleaned, batch, strict=True)) if new != old]
 
 

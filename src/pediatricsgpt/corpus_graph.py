@@ -277,10 +277,11 @@ def _cpt_set(context: Context) -> dict[str, Any]:
     records = read_records(context.inputs["corpus/curated"] / RECORDS)
     rows = instruction_rows(context)
     settings = context.recipe.corpus.build.cpt
-    built = cpt_set(records, rows, settings, context.recipe.seed, _length(context))
+    length = _length(context)
+    built = cpt_set(records, rows, settings, context.recipe.seed, length)
     kept, counts = write_training_set(context, built, "cpt")
     characters = sum(len(row["text"]) for row in kept)
-    return {**counts, "characters": characters, **account(records, rows, kept)}
+    return {**counts, "characters": characters, **account(records, rows, kept, length)}
 
 
 def _length(context: Context) -> Callable[[str], int]:

@@ -170,7 +170,8 @@ def _preferences(context: Context) -> dict[str, Any]:
     medical, rejects = preferences.medical_pairs(rows, low.answers, rephrased, low.step)
     records = read_records(context.inputs["corpus/curated"] / RECORDS)
     general_pairs, general_rejects = preferences.general_pairs(records, settings, general.barred(rows))
-    safety = behaviour.safety_pairs(resolved(context.recipe.corpus.build, context.recipe_folder).behaviour)
+    own = resolved(context.recipe.corpus.build, context.recipe_folder).behaviour
+    safety = behaviour.safety_pairs(own) if settings.safety_pairs else []
     pairs = [*medical, *general_pairs, *safety]
     left_out = [*low.rejects, *(rephrased.rejects if rephrased else []), *rejects, *general_rejects]
     read = len(low.answers) + len(low.rejects) + len(safety) + sum(record.shape == "preference" for record in records)

@@ -371,7 +371,7 @@ PIECES = [
 @given(st.lists(st.sampled_from(PIECES), max_size=12))
 def test_a_text_that_is_passed_over_is_one_that_cleaning_would_not_change(parts: list[str]) -> None:
     text = "".join(parts)
-    if clean_module._is_clean(text):
+    if clean_module.is_clean(text):
         assert clean_module._clean_prose(text, SETTINGS, "") == text
     if clean_module._is_normal(text):
         assert chinese.normalise(text) == text
@@ -379,8 +379,29 @@ def test_a_text_that_is_passed_over_is_one_that_cleaning_would_not_change(parts:
 
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=20))
 def test_any_text_that_is_passed_over_is_one_that_cleaning_would_not_change(text: str) -> None:
-    if clean_module._is_clean(text):
+    if clean_module.is_clean(text):
         assert clean_module._clean_prose(text, SETTINGS, "") == text
+
+
+@given(st.lists(st.lists(st.sampled_from(PIECES), max_size=8).map("".join), max_size=4))
+def test_what_is_found_sound_for_many_texts_at_once_is_clean(texts: list[str]) -> None:
+    assert all(clean_module.is_clean(text) for text in clean_module.sound_texts(texts))
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=20))
+def test_any_text_that_is_found_sound_is_clean(text: str) -> None:
+    assert all(clean_module.is_clean(one) for one in clean_module.sound_texts([text]))
+
+
+def test_every_single_sign_that_is_found_sound_is_clean() -> None:
+    signs = [chr(code) for code in range(0x20000) if not 0xD800 <= code < 0xE000]
+    texts = [f"孩{sign}子" for sign in signs]
+    assert [text for text in clean_module.sound_texts(texts) if not clean_module.is_clean(text)] == []
+    assert len(clean_module.sound_texts(texts)) > 20_000
+
+
+def test_half_a_surrogate_pair_stops_nothing(make) -> None:
+    assert clean_module.sound_texts(["孩子发烧", "\ud83d"]) == frozenset()
 
 
 def test_a_record_is_cleaned_by_itself_and_left_as_it_was(make) -> None:
