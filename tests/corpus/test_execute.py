@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -10,6 +11,7 @@ from pediatricsgpt import records as contract
 from pediatricsgpt.corpus import execute
 from pediatricsgpt.corpus.execute import curate
 from pediatricsgpt.corpus.settings import CorpusSettings, SourceSettings
+from pediatricsgpt.errors import UserError
 from pediatricsgpt.records import read_json_lines, read_records, write_records
 
 SOURCE = SourceSettings(name="made", kind="conversation", path=".", licence="CC0", consent="none", purpose="testing")
@@ -124,6 +126,16 @@ def test_a_killed_run_goes_on_with_the_missing_parts(records, run, monkeypatch) 
     )
     assert results(run(records, "killed", workers=1)) == results(whole)
     assert sorted(done + again) == [0, 1, 2, 3, 4]
+
+
+def _dies(_part) -> int:
+    os._exit(9)
+
+
+def test_a_killed_process_is_one_line_that_says_what_to_do(tmp_path) -> None:
+    parts = [execute.Part(number, tmp_path / "none.parquet", 0, 1) for number in range(4)]
+    with pytest.raises(UserError, match=r"for want of memory.*--set corpus\.workers=1"):
+        list(execute._local(_dies, parts, 2))
 
 
 def test_what_a_later_step_rejects_is_already_de_identified(make, run) -> None:

@@ -70,6 +70,9 @@ class DeidentifySettings(Settings):
     """Switch it off only for sources that hold no person"""
     exempt_kinds: list[SourceKind] = Field(default=["textbook", "guideline", "knowledge_graph"])
     """Kinds of sources that are left as they are: published books and tables"""
+    exempt_sources: list[str] = Field(default_factory=list)
+    """Names of sources that are left as they are because they are about no patient: general knowledge, whose public
+    persons and places must stay"""
     key_file: Path | None = None
     """Where surrogates can be turned back: a file outside the run's folder, made if absent; null: irreversible"""
     surrogates: Literal["realistic", "placeholder"] = "realistic"

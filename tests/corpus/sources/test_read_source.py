@@ -110,7 +110,7 @@ def test_sources_that_hold_nothing_stop_the_run(
 def test_every_kind_has_a_reader(make: Make, read: Read) -> None:
     for kind in get_args(SourceKind):
         with pytest.raises(UserError, match="unknown extension"):
-            read(make("a.unknown", "甲"), kind)
+            read(make("a.unknown", "甲"), kind, speech_model="model")
 
 
 def test_records_carry_their_provenance(make: Make, tmp_path: Path) -> None:

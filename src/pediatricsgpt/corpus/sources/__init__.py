@@ -19,6 +19,7 @@ from pediatricsgpt.corpus.sources.document import READERS as DOCUMENT_READERS
 from pediatricsgpt.corpus.sources.file import Items, Result, SourceFile
 from pediatricsgpt.corpus.sources.graph import Graph
 from pediatricsgpt.corpus.sources.knowledge_graph import GRAPH_READERS
+from pediatricsgpt.corpus.sources.recording import located, read_recording
 from pediatricsgpt.corpus.sources.transcript import read_transcripts
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.records import Record, Reject
@@ -35,7 +36,7 @@ _READERS: Mapping[str, Mapping[str, Reader]] = {
         ".txt": read_transcripts,
         ".dialog": read_transcripts,
     },
-    "recording": {},  # .wav, .flac and .mp3 go here, to read_recording
+    "recording": dict.fromkeys((".wav", ".flac", ".mp3"), read_recording),
     "dataset": dict.fromkeys((*_JSON, ".txt", *_TABLES), read_instructions),
     "preferences": dict.fromkeys((*_JSON, ".txt", *_TABLES), read_preferences),
 }
@@ -49,7 +50,7 @@ class Reading:
     """
 
     def __init__(self, settings: SourceSettings, base: Path) -> None:
-        self.settings, self.base = settings, base
+        self.settings, self.base = located(settings, base), base
         self.counts: dict[str, int] = {}
 
     def __iter__(self) -> Items:
@@ -175,13 +176,13 @@ def source_files(settings: SourceSettings, base: Path) -> list[Path]:
 
 
 def consumed_files(settings: SourceSettings, base: Path) -> list[Path]:
-    """All files on which the reading of a source depends: its own, and the entity tables that are applied to it.
+    """All files on which the reading of a source depends: its own, and the tables and models that it is read with.
 
     Raises:
-        UserError: there is none of either.
+        UserError: one of these is not there.
     """
-    tables = files_of(settings.entities, base) if settings.entities else []
-    return [*source_files(settings, base), *tables]
+    with_it = (settings.entities, settings.lexicon, settings.speech_model)
+    return [*source_files(settings, base), *(file for path in with_it if path for file in files_of(path, base))]
 
 
 def _unread(path: Path, kind: str, readers: Mapping[str, object]) -> str:

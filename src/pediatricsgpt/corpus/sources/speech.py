@@ -132,12 +132,14 @@ def transcribe(model: Any, samples: Samples, pieces: Sequence[Piece]) -> None:
 
 def _stretches(pieces: Sequence[Piece]) -> list[Sequence[Piece]]:
     """Runs of pieces of at most 28 seconds, cut at the longest pauses."""
-    if not pieces:
-        return []
-    if len(pieces) == 1 or pieces[-1].end - pieces[0].start <= _LONGEST:
-        return [pieces]
-    first, second = _halves(pieces)
-    return _stretches(first) + _stretches(second)
+    waiting, done = [pieces], []
+    while waiting:
+        run = waiting.pop()
+        if len(run) > 1 and run[-1].end - run[0].start > _LONGEST:
+            waiting += reversed(_halves(run))
+        elif run:
+            done.append(run)
+    return done
 
 
 def _halves(pieces: Sequence[Piece]) -> tuple[Sequence[Piece], Sequence[Piece]]:
