@@ -8,6 +8,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 # The mark at the start of a file says its encoding; UTF-32 is not among them, nobody writes Chinese text in it.
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
@@ -207,3 +208,18 @@ def han_share(text: str) -> float:
     """Share of Han characters among all that are not spaces; 0 for an empty text."""
     visible = re.sub(r"\s", "", text)
     return len(_HAN_CHARACTER.findall(visible)) / len(visible) if visible else 0.0
+
+
+@functools.cache
+def segmenter() -> Any:
+    """A tokenizer of jieba's (`cut`, and `FREQ` by word): silent, with a dictionary that no other caller can change."""
+    import logging
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its string escapes and of pkg_resources: nothing that concerns a user
+        import jieba
+    jieba.setLogLevel(logging.WARNING)
+    tokenizer = jieba.Tokenizer()
+    tokenizer.initialize()
+    return tokenizer

@@ -16,6 +16,7 @@ from pediatricsgpt.corpus.build.instructions import TEACHER_RULES, build_instruc
 from pediatricsgpt.corpus.build.preferences import medical_pairs, prompts_for_low_answers
 from pediatricsgpt.corpus.build.preferences_teacher import preferred, weak_answers
 from pediatricsgpt.corpus.build.teacher import prompt, prompt_with_pairs
+from pediatricsgpt.corpus.deidentify import EXEMPT_STEP, STEP
 from pediatricsgpt.corpus.settings import (
     BuildSettings,
     DistillSettings,
@@ -25,7 +26,7 @@ from pediatricsgpt.corpus.settings import (
 )
 from pediatricsgpt.endpoint import AnswerCache, BudgetReached, Endpoint, TeacherSettings
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.records import Step, write_rows
+from pediatricsgpt.records import write_rows
 from tests.openai_server import Fault, OpenAIServer
 
 SPAN = "腺病毒肺炎最常发生于6个月至5岁儿童。轻症患儿以休息和补液为主，不推荐常规使用抗菌药物。"
@@ -342,14 +343,15 @@ def test_the_budget_stops_a_rule_and_a_later_run_goes_on(make, server, tmp_path)
     assert len(server.requests) == 12
 
 
-def test_rows_that_are_not_deidentified_stay_on_the_machine(make, tmp_path) -> None:
+@pytest.mark.parametrize("step", [STEP, EXEMPT_STEP])
+def test_rows_that_are_not_deidentified_stay_on_the_machine(make, tmp_path, step) -> None:
     external = TeacherSettings(base_url="https://api.example.com/v1", model="m", allow_external=True, retries=0)
     record = make.dialogue(*DIALOGUE, split="train")
     with Endpoint(external, tmp_path) as teacher:
         with pytest.raises(UserError, match="not de-identified"):
             reconstruct.build([record], ReconstructSettings(), teacher)
         assert teacher.usage.requests == 0
-        record.steps.append(Step("deidentify", 1))
+        record.steps.append(step)
         with pytest.raises(UserError, match="does not answer"):  # it would be sent, if anybody were there
             reconstruct.build([record], ReconstructSettings(), teacher)
 

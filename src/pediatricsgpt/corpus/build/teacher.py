@@ -21,7 +21,8 @@ from pediatricsgpt.corpus.build.rows import Row
 from pediatricsgpt.endpoint import Endpoint, Failure, Request
 from pediatricsgpt.records import Message, Record, Reject, Step
 
-DEIDENTIFY_STEP = "deidentify"
+# de-identified, or of a source that the recipe declares to be about no patient
+DEIDENTIFY_STEPS = frozenset({"deidentify", "deidentify_exempt"})
 HASH_LENGTH = 16
 _PLACE = re.compile(r"\{([a-z]+)\}")
 _SECTION = re.compile(r"^# (system|user)\n", re.MULTILINE)
@@ -127,10 +128,10 @@ def as_script(messages: Sequence[Message]) -> str:
 
 
 def is_deidentified(item: Record | Mapping[str, Any]) -> bool:
-    """Whether the step of de-identification stands in the provenance of a record or a row."""
+    """Whether the provenance of a record or a row says that it was de-identified, or exempt from it by the recipe."""
     if isinstance(item, Record):
-        return any(step.name == DEIDENTIFY_STEP for step in item.steps)
-    return any(step["name"] == DEIDENTIFY_STEP for step in item["steps"])
+        return any(step.name in DEIDENTIFY_STEPS for step in item.steps)
+    return any(step["name"] in DEIDENTIFY_STEPS for step in item["steps"])
 
 
 Schema = TypeVar("Schema", bound=BaseModel)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pediatricsgpt.corpus.rules import rules
 from pediatricsgpt.errors import UserError, require_extra
+from pediatricsgpt.text import segmenter
 
 _HAN = re.compile(r"[\u4e00-\u9fff]+")
 _LONGEST = 10
@@ -247,10 +248,8 @@ def _allowed(size: int, chance: float | None) -> float:
 
 def _cuts(text: str) -> set[int]:
     """Where words begin and end."""
-    import jieba
-
     cuts, place = {0}, 0
-    for word in jieba.cut(text, HMM=False):
+    for word in segmenter().cut(text, HMM=False):
         place += len(word)
         cuts.add(place)
     return cuts
@@ -259,10 +258,8 @@ def _cuts(text: str) -> set[int]:
 @functools.lru_cache(maxsize=4096)
 def _is_rarer(heard: str, meant: str) -> bool:
     """Whether a word of the dictionary hardly occurs, sounds just like the term, and the term is usual (黄胆)."""
-    import jieba
-
-    frequency = jieba.get_FREQ(heard) or 0
-    return frequency <= _RARE and frequency < _RARER * (jieba.get_FREQ(meant) or 0) and _same_tones(heard, meant)
+    frequency = segmenter().FREQ.get(heard, 0)
+    return frequency <= _RARE and frequency < _RARER * segmenter().FREQ.get(meant, 0) and _same_tones(heard, meant)
 
 
 def _known(text: str, lexicon: Lexicon) -> list[tuple[int, int]]:

@@ -20,6 +20,7 @@ from pediatricsgpt.corpus.sources.lexicon import Lexicon, correct, load_lexicon
 from pediatricsgpt.corpus.sources.speakers import caregiver_speaks
 from pediatricsgpt.corpus.sources.speech import RATE, Piece, Samples, find_speech, load_model, read_audio, transcribe
 from pediatricsgpt.records import Locator, Message, Step
+from pediatricsgpt.text import segmenter
 
 REVIEW_CONFIDENCE = 0.8
 """Turns whose mean probability over their characters is lower are marked for review.
@@ -162,9 +163,7 @@ def _turn(role: str, pieces: Sequence[Piece], lexicon: Lexicon | None) -> Turn:
 
 def _ends_phrase(text: str) -> bool:
     """Whether no word is cut where the text ends: its last characters are a word of the dictionary."""
-    import jieba
-
-    words = list(jieba.cut(text[-8:], HMM=False))
+    words = list(segmenter().cut(text[-8:], HMM=False))
     return len(words[-1]) > 1
 
 
