@@ -5,11 +5,14 @@ from __future__ import annotations
 import doctest
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from pediatricsgpt.corpus.settings import QualitySettings, SourceSettings
 from pediatricsgpt.corpus.sources import ocr, recording
@@ -93,3 +96,13 @@ def test_bounds_that_are_no_settings_are_those_of_the_code() -> None:
     assert f"Turns below a confidence of {recording.REVIEW_CONFIDENCE} are marked" in text
     assert f"or a mean below {recording.MIN_CONFIDENCE} is a reject" in text
     assert f"in parts of {ROW_GROUP:,} records" in text
+
+
+def test_every_dependency_stands_in_the_table_with_its_licence_and_reason() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    names = {canonicalize_name(Requirement(one).name) for one in asked} - {"pediatricsgpt"}
+    table = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Dependencies")[1]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in re.findall(r"(?m)^\|.*\|$", table)]
+    told = {canonicalize_name(name) for cells in rows if all(cells) for name in re.findall(r"[A-Za-z][\w-]+", cells[0])}
+    assert names - told == set()

@@ -371,20 +371,29 @@ def write_json_lines(path: Path, rows: Iterable[Any]) -> None:
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield (line number from 1, value) of each line that is not blank.
+    """Yield (line number from 1, value) of each line that is not blank; no more than one line is held at a time.
 
     Raises:
         UserError: the file is missing, is not UTF-8, or a line is not JSON (the line is named).
     """
     if not path.is_file():
         raise UserError("no such file", path)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise UserError(f"not UTF-8 (byte {error.start}); convert it, for example with iconv", path) from error
-    for number, line in enumerate(lines, 1):
-        if line.strip():
+    start = 0
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, 1):
+            line = _utf8(raw, start, path)
+            start += len(raw)
+            if not line.strip():
+                continue
             try:
                 yield number, json.loads(line)
             except json.JSONDecodeError as error:
                 raise UserError(f"not JSON: {error.msg} at column {error.colno}", f"{path}:{number}") from error
+
+
+def _utf8(line: bytes, start: int, path: Path) -> str:
+    try:
+        return line.decode("utf-8" if start else "utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        problem = f"not UTF-8 (byte {start + error.start}); convert it, for example with iconv"
+        raise UserError(problem, path) from error

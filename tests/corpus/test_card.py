@@ -6,7 +6,8 @@ import json
 
 import yaml
 
-from pediatricsgpt.corpus.card import dataset_card, statistics, write_card
+from pediatricsgpt.corpus.card import Checks, dataset_card, write_card
+from pediatricsgpt.corpus.statistics import statistics
 from pediatricsgpt.records import Reject, write_json_lines, write_records, write_rows
 
 
@@ -46,8 +47,56 @@ def test_the_card_is_written_with_front_matter(make, tmp_path) -> None:
     _, front, body = card.split("---\n", 2)
     assert yaml.safe_load(front)["language"] == ["zh"]
     assert yaml.safe_load(front)["size_categories"] == ["n<1K"]
+    assert yaml.safe_load(front)["license"] == ["cc0-1.0"]
     assert "| clean | too short | 1 |" in body
     assert "知识问答" in body
     assert "| made | conversation | CC0 |" in body
     counted = json.loads((tmp_path / "card" / "statistics.json").read_text(encoding="utf-8"))
     assert counted["sets"]["experts"]["rows"] == 1
+
+
+def test_licences_are_named_as_the_hub_names_them_and_others_by_their_own_name() -> None:
+    licences = {"Apache-2.0": 3, "MIT": 1, 'hospital "A": internal': 2}
+    one = {**statistics({"sft": []})["sets"]["sft"], "licence": licences}
+    front = yaml.safe_load(dataset_card('a "b": c', {"sets": {"sft": one}, "rejects": {}}).split("---\n")[1])
+    assert front["license"] == ["apache-2.0", "mit", "other"]
+    assert front["license_name"] == 'hospital "A": internal'
+    assert front["pretty_name"] == 'a "b": c'
+
+
+def test_the_card_says_what_was_checked_with_intervals_and_n() -> None:
+    rate = {"hits": 48, "n": 50, "value": 0.96, "low": 0.865, "high": 0.989}
+    measured = {"enabled": True, "recall": {"names": rate}, "precision": rate, "recall_by_type": {"patient_name": rate}}
+    found = {"items": 20, "matched_items": 2, "matched_rows": 3, "pairs": {"question, near": 3}}
+    checks = Checks(measured, {"name": 7}, {"sft": {"rows": 100, "test_sets": {"held_out": found}}})
+    card = dataset_card("demo", statistics({"sft": []}), (), checks)
+    assert "| recall, names | 0.960 | [0.865, 0.989] | 50 |" in card
+    assert "| patient_name | 0.960 | [0.865, 0.989] | 50 |" in card
+    assert "| name | 7 |" in card
+    assert "| sft | held_out | 20 | 2 | 100 | 3 | 3 | question, near: 3 |" in card
+    assert "- de-identified" in card
+    kept = {"sft": {**statistics({"sft": []})["sets"]["sft"], "rows": 100}}
+    reported = dataset_card("demo", {"sets": kept, "rejects": {}}, (), checks)
+    assert "| sft | held_out | 20 | 2 | 100 | 3 | 0 | question, near: 3 |" in reported
+    off = dataset_card("demo", statistics({"sft": []}), (), Checks({"enabled": False}))
+    assert "Switched off by the recipe" in off
+    assert "- de-identified" not in off
+
+
+def test_text_of_sources_stays_in_its_cell() -> None:
+    source = {"name": "a|b", "kind": "text", "licence": "<script>", "consent": "x\ny", "purpose": "p"}
+    card = dataset_card("demo", statistics({"sft": []}), [source])
+    assert "| a\\|b | text | &lt;script> | x y | p |" in card
+
+
+def test_sources_of_rows_without_a_record_are_listed_too(make, tmp_path) -> None:
+    for name in ("curated", "sft", "card"):
+        (tmp_path / name).mkdir()
+    write_records(tmp_path / "curated" / "records.parquet", [make.dialogue("咳嗽怎么办", "多喝水。", split="train")])
+    row = make.row("self", 1)
+    row["source"] = {**row["source"], "name": "behaviour", "licence": "Apache-2.0"}
+    write_rows(tmp_path / "sft" / "rows.parquet", [row], "instruction")
+    write_card("demo", {f"corpus/{name}": tmp_path / name for name in ("curated", "sft")}, tmp_path / "card")
+    card = (tmp_path / "card" / "README.md").read_text(encoding="utf-8")
+    assert "| made | conversation | CC0 |" in card
+    assert "| behaviour | conversation | Apache-2.0 |" in card

@@ -1,34 +1,167 @@
-"""Looking into a corpus: only finished steps, and the preference pairs once they are made."""
+"""Looking into a corpus: only finished steps, what was dropped and why, and the way back from any row."""
 
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from pediatricsgpt.corpus import look
 from pediatricsgpt.corpus.build.preferences import general_pairs, statistics
 from pediatricsgpt.corpus.settings import PreferenceSettings
-from pediatricsgpt.records import Reject, write_json_lines
+from pediatricsgpt.errors import UserError
+from pediatricsgpt.records import Locator, Reject, write_json_lines, write_records, write_rows
 
 
-def _step(folder, reason: str, manifest: bool = True) -> None:
+def _step(folder: Path, *rejects: Reject, manifest: bool = True) -> None:
     folder.mkdir(parents=True)
-    write_json_lines(folder / "rejects.jsonl", [Reject("clean", reason, "a").as_dict()])
+    write_json_lines(folder / "rejects.jsonl", [reject.as_dict() for reject in rejects])
     if manifest:
         (folder / "manifest.json").write_text("{}")
 
 
-def test_rejects_are_those_of_finished_steps(tmp_path) -> None:
+@pytest.fixture
+def corpus(make: Any, tmp_path: Path) -> Path:
+    """A corpus with rejects of three steps, in two places."""
+    clean = [Reject("clean", f"too short: {n} characters", f"a.json, line {n}", f"短{n}") for n in range(1, 4)]
+    record = make.dialogue("孩子咳嗽怎么办？", "多喝温水。")
+    quality = [Reject("quality", "advertisement: 0.9", "b.json, line 1", record.as_dict())]
+    _step(tmp_path / "curated", *clean[:2], *quality, clean[2])
+    _step(tmp_path / "sources" / "books", Reject("read", "heading without text", "c.txt, line 1", "目录"))
+    return tmp_path
+
+
+def test_rejects_are_those_of_finished_steps(tmp_path: Path) -> None:
     corpus = tmp_path / "run.partial" / "corpus"
-    _step(corpus / "curated", "finished")
-    _step(corpus / "instructions", "no manifest", manifest=False)
-    _step(corpus / "preferences.partial", "at work")
-    _step(corpus / "sources" / "a", "read")
+    _step(corpus / "curated", Reject("clean", "finished", "a"))
+    _step(corpus / "instructions", Reject("clean", "no manifest", "a"), manifest=False)
+    _step(corpus / "preferences.partial", Reject("clean", "at work", "a"))
+    _step(corpus / "sources" / "a", Reject("clean", "read", "a"))
     lines = list(look.rejects(corpus, 1))
     assert [line for line in lines if line.startswith("==")] == ["== curated: 1 rejected", "== sources/a: 1 rejected"]
     assert "no manifest" not in " ".join(lines)
 
 
-def test_statistics_show_the_preference_pairs_once_they_are_made(make, tmp_path) -> None:
+def test_rejects_are_counted_by_step_and_reason_and_the_first_of_each_step_shown(corpus: Path) -> None:
+    lines = list(look.rejects(corpus, 2))
+    assert lines[:3] == ["== curated: 4 rejected", "        3  clean: too short", "        1  quality: advertisement"]
+    shown = [line.strip() for line in lines if line.startswith("   - ")]
+    assert [line.split(":")[0] for line in shown] == [
+        "- clean, a.json, line 1",
+        "- clean, a.json, line 2",
+        "- quality, b.json, line 1",
+        "- read, c.txt, line 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("step", "reason", "counts"),
+    [
+        ("clean", None, ["        3  clean: too short"]),
+        ("curated", None, ["        3  clean: too short", "        1  quality: advertisement"]),
+        ("books", None, ["        1  read: heading without text"]),
+        ("sources/books", None, ["        1  read: heading without text"]),
+        (None, "advert", ["        1  quality: advertisement"]),
+        ("clean", "3 char", ["        1  clean: too short"]),
+    ],
+)
+def test_rejects_of_one_step_or_reason(corpus: Path, step: str | None, reason: str | None, counts: list[str]) -> None:
+    lines = list(look.rejects(corpus, 1, step, reason))
+    assert [line for line in lines if re.match(r" +[\d,]+  \w+: ", line)] == counts
+    assert sum(line.startswith("==") for line in lines) == 1
+
+
+def test_items_of_a_named_step_are_shown_whole(make: Any, tmp_path: Path) -> None:
+    long = "咳" * 500
+    _step(tmp_path / "curated", Reject("clean", "too long", "a", make.section(long, "咳嗽").as_dict()))
+    assert long not in "".join(look.rejects(tmp_path, 1))
+    assert long in "".join(look.rejects(tmp_path, 1, "clean"))
+
+
+def test_an_unknown_step_or_reason_is_answered_with_those_that_there_are(corpus: Path) -> None:
+    with pytest.raises(UserError, match=r"by 'cleen'; steps with drops: clean, curated, quality, read, sources/books"):
+        list(look.rejects(corpus, 1, "cleen"))
+    with pytest.raises(UserError, match=r"'too long'; reasons that there are: too short, advertisement"):
+        list(look.rejects(corpus, 1, "curated", "too long"))
+
+
+def test_a_corpus_that_dropped_nothing_shows_nothing(tmp_path: Path) -> None:
+    _step(tmp_path / "curated")
+    assert list(look.rejects(tmp_path, 3)) == []
+    with pytest.raises(UserError, match="steps with drops: none"):
+        list(look.rejects(tmp_path, 3, "clean"))
+
+
+@pytest.mark.parametrize(
+    ("locator", "place"),
+    [
+        (Locator(page=7, section="治疗"), "page 7, section 治疗"),
+        (Locator(line=3, row=2), "line 3, row 2"),
+        (Locator(seconds=12.5), "seconds 12.5"),
+    ],
+)
+def test_a_row_of_any_set_leads_to_its_place_in_its_file(
+    make: Any, tmp_path: Path, locator: Locator, place: str
+) -> None:
+    for name in ("curated", "instructions", "sft", "cpt"):
+        (tmp_path / name).mkdir()
+    record = make.dialogue("孩子咳嗽怎么办？", "多喝温水。", split="train")
+    record.source.locator = locator
+    write_records(tmp_path / "curated" / "records.parquet", [record])
+    row = make.row("general", 1)
+    row |= {"parents": [record.id], "source": record.source.as_dict()}
+    for name in ("instructions", "sft"):
+        write_rows(tmp_path / name / "rows.parquet", [row], "instruction")
+    names = ("group", "source", "steps", "split")
+    text = {"text": "家长：咳嗽", "form": "instruction", "id": "feed", "parents": [row["id"]]}
+    write_rows(tmp_path / "cpt" / "rows.parquet", [text | {name: row[name] for name in names}], "cpt")
+    lines = list(look.lineage(tmp_path, "feed"))
+    assert lines[0] == "feed in cpt"
+    assert f"made from {row['id']}:" in lines
+    assert f"  made from {record.id}:" in lines
+    assert f"    {record.id} in curated" in lines
+    assert f"      place: made.json, {place}" in lines
+
+
+def test_a_row_of_a_rule_file_says_that_it_has_no_record(make: Any, tmp_path: Path) -> None:
+    for name in ("curated", "sft"):
+        (tmp_path / name).mkdir()
+    write_records(tmp_path / "curated" / "records.parquet", [])
+    row = make.row("self", 1)
+    row["source"] = {**row["source"], "file": "behaviour.yaml"}
+    row["source"]["locator"] = {**row["source"]["locator"], "section": "identity"}
+    write_rows(tmp_path / "sft" / "rows.parquet", [row], "instruction")
+    last = list(look.lineage(tmp_path, row["id"]))[-1]
+    assert last == "  no record of this corpus: an entry of behaviour.yaml, section identity"
+
+
+def test_a_dropped_row_says_which_step_dropped_it(make: Any, tmp_path: Path) -> None:
+    record = make.dialogue("孩子咳嗽怎么办？", "多喝温水。")
+    _step(tmp_path / "curated", Reject("quality", "advertisement: 0.9", "b.json", record.as_dict()))
+    write_records(tmp_path / "curated" / "records.parquet", [])
+    lines = list(look.lineage(tmp_path, record.id))
+    assert lines[0] == f"{record.id} in the rejects of curated, dropped by quality (advertisement: 0.9)"
+    with pytest.raises(UserError, match="no row 'beef' in this corpus, and none was dropped"):
+        look.lineage(tmp_path, "beef")
+
+
+def test_rows_of_a_set_are_shown_with_their_place(make: Any, tmp_path: Path) -> None:
+    for name in ("curated", "sft"):
+        (tmp_path / name).mkdir()
+    write_rows(tmp_path / "sft" / "rows.parquet", [make.row("general", n) for n in range(200)], "instruction")
+    lines = list(look.rows(tmp_path, "sft", 150))
+    assert sum(line.startswith("-- ") for line in lines) == 150
+    assert "user: general问题149？\nassistant: 这是第149个回答。" in lines
+    with pytest.raises(UserError, match="not built yet"):
+        list(look.rows(tmp_path, "cpt", 1))
+    with pytest.raises(UserError, match="there are cpt, sft"):
+        list(look.rows(tmp_path, "sfd", 1))
+
+
+def test_statistics_show_the_preference_pairs_once_they_are_made(make: Any, tmp_path: Path) -> None:
     for name in ("curated", "card", "preferences"):
         (tmp_path / name).mkdir()
     card = {"sets": {"sft": {"rows": 3, "characters": 9}}, "rejects": {"clean": {"too short": 1}}}

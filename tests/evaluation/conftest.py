@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,28 +84,46 @@ class SmallRun:
 @pytest.fixture
 def begun(tmp_path: Path) -> SmallRun:
     """A run of which only the recipe is there."""
-    run = SmallRun(tmp_path / "runs" / "small")
+    return _begun(tmp_path)
+
+
+@pytest.fixture
+def with_corpus(tmp_path: Path, built: tuple[SmallRun, SmallRun]) -> SmallRun:
+    """A run that stopped after the corpus."""
+    return _copied(built[0], tmp_path)
+
+
+@pytest.fixture
+def whole(tmp_path: Path, built: tuple[SmallRun, SmallRun]) -> SmallRun:
+    """A run that went to its end."""
+    return _copied(built[1], tmp_path)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[SmallRun, SmallRun]:
+    """Both, made once; every test works on a copy."""
+    corpus = _begun(tmp_path_factory.mktemp("corpus"))
+    write_source(corpus)
+    write_deidentification(corpus)
+    write_curated(corpus)
+    write_sets(corpus)
+    run = _copied(corpus, tmp_path_factory.mktemp("whole"))
+    write_models(run)
+    for place, model in enumerate(MODELS):
+        write_evaluation(run, model, _ANSWER[: 8 + 9 * place])
+    return corpus, run
+
+
+def _begun(above: Path) -> SmallRun:
+    run = SmallRun(above / "runs" / "small")
     run.folder.mkdir(parents=True)
     (run.folder / "recipe.yaml").write_text(yaml.safe_dump(_recipe(), allow_unicode=True), encoding="utf-8")
     return run
 
 
-@pytest.fixture
-def with_corpus(begun: SmallRun) -> SmallRun:
-    """A run that stopped after the corpus."""
-    write_source(begun)
-    write_curated(begun)
-    write_sets(begun)
-    return begun
-
-
-@pytest.fixture
-def whole(with_corpus: SmallRun) -> SmallRun:
-    """A run that went to its end."""
-    write_models(with_corpus)
-    for place, model in enumerate(MODELS):
-        write_evaluation(with_corpus, model, _ANSWER[: 8 + 9 * place])
-    return with_corpus
+def _copied(run: SmallRun, above: Path) -> SmallRun:
+    shutil.copytree(run.folder, above / "runs" / "small")
+    return SmallRun(above / "runs" / "small", dict(run.contents))
 
 
 def _recipe() -> dict[str, Any]:
@@ -154,15 +174,39 @@ def write_source(run: SmallRun) -> None:
         write_json_lines(folder / "rejects.jsonl", [Reject("read", "heading without text", "page 3", "目录").as_dict()])
 
     files = {"/home/somebody/project/examples/guidelines/fever.txt": "ab" * 32}
-    counts = {"read": 21, "kept": 20, "rejected": 1}
+    counts = {"read": 21, "kept": 20, "rejected": 1, "files": 1, "pages": 7, "encoding gb18030": 1}
     run.done("corpus/sources/guidelines", write, files=files, counts=counts, settings=_source_settings())
 
 
+def write_deidentification(run: SmallRun, floor_names: float = 0.95) -> None:
+    """The real measurement, once a session; `floor_names` of the recipe."""
+
+    def write(folder: Path) -> None:
+        (folder / "measured.json").write_text(json.dumps({"enabled": True, **measurement()}), encoding="utf-8")
+
+    settings = {"floor_numbers": 0.98, "floor_names": floor_names, "exempt_kinds": ["guideline"], "max_shift_days": 60}
+    run.done("corpus/deidentification", write, settings={"deidentify": {"enabled": True, **settings}})
+
+
+@functools.cache
+def measurement() -> dict[str, Any]:
+    """What is measured on the packaged test set, but names fall short a little."""
+    from pediatricsgpt.corpus.deidentify.measure import Rate, measure
+
+    found = measure().as_dict()
+    return {**found, "recall": {**found["recall"], "names": Rate(458, 484).as_dict()}}
+
+
 def write_curated(run: SmallRun) -> None:
-    rejects = [Reject("clean", "too short: 3 characters", "page 4", _record(99, "").as_dict()).as_dict()]
+    near = f"near-duplicate: 0.83 of {_record(3, 'train').id} (fever.txt, line 3)"
+    rejects = [
+        Reject("clean", "too short: 3 characters", "page 4", _record(99, "").as_dict()).as_dict(),
+        Reject("deduplicate", near, "page 5", _record(98, "").as_dict()).as_dict(),
+    ]
     counts = {
-        "clean": {"read": 20, "kept": 19, "rejected": 1, "reasons": {"too short": 1}},
-        "deduplicate": {"read": 19, "kept": 19, "rejected": 0, "reasons": {}},
+        "deidentify": {"read": 21, "kept": 21, "rejected": 0, "reasons": {}, "extra": {"name": 12, "phone": 3}},
+        "clean": {"read": 21, "kept": 20, "rejected": 1, "reasons": {"too short": 1}},
+        "deduplicate": {"read": 20, "kept": 19, "rejected": 1, "reasons": {"near-duplicate": 1}},
     }
 
     def write(folder: Path) -> None:
@@ -170,7 +214,8 @@ def write_curated(run: SmallRun) -> None:
         write_json_lines(folder / "rejects.jsonl", rejects)
         (folder / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
 
-    run.done("corpus/curated", write, ["corpus/sources/guidelines"], counts={"read": 20, "kept": 19, "rejected": 1})
+    above = ["corpus/sources/guidelines", "corpus/deidentification"]
+    run.done("corpus/curated", write, above, counts={"read": 21, "kept": 19, "rejected": 2})
 
 
 def write_sets(run: SmallRun, held_out: str = "held_out") -> None:
@@ -180,9 +225,14 @@ def write_sets(run: SmallRun, held_out: str = "held_out") -> None:
     run.done("corpus/instructions", _rows(train + test, "instruction"), ["corpus/curated"], counts={"rows": 42})
     above = ["corpus/instructions"]
     texts = [{"text": "文", "form": "plain", **provenance("文", _record(n, "train"))} for n in range(4)]
-    run.done("corpus/cpt", _rows(texts, "cpt"), [*above, "corpus/curated"], counts={"rows": 4, "characters": 4})
-    for name, rows in (("sft", train), ("experts", train + train), ("held_out", test)):
-        run.done(f"corpus/{name}", _rows(rows, "instruction"), above, counts={"rows": len(rows)})
+    run.done("corpus/held_out", _rows(test, "instruction"), above, counts={"rows": len(test)})
+    counts = {"rows": 4, "characters": 4, "decontaminated": 0}
+    above = [*above, "corpus/held_out"]
+    run.done("corpus/cpt", _checked(texts, "cpt", "cpt", []), [*above, "corpus/curated"], counts=counts)
+    leaked = _row("medkqa", 77, "train")
+    for name, rows in (("sft", train), ("experts", train + train)):
+        counts = {"rows": len(rows), "decontaminated": 1}
+        run.done(f"corpus/{name}", _checked(rows, "instruction", name, [(leaked, test[0])]), above, counts=counts)
     run.done("corpus/card", _card(train, test), ["corpus/curated", *above], counts={"rows": len(train)})
 
 
@@ -194,9 +244,32 @@ def _rows(rows: list[dict[str, Any]], kind: Any) -> Callable[[Path], None]:
     return write
 
 
+def _checked(
+    rows: list[dict[str, Any]], kind: Any, name: str, pairs: list[tuple[dict[str, Any], dict[str, Any]]]
+) -> Callable[[Path], None]:
+    """A set with its leakage report; `pairs`: rows that were removed, each with the test item that it holds."""
+    excerpt = "宝宝两个月发热三十八度五要不要马上去医院"
+    match = {"test_set": "held_out", "side": "question", "row_side": "question", "how": "near", "score": 0.91}
+    listed = [{"row": row["id"], "test_id": item["id"], **match, "excerpt": excerpt} for row, item in pairs]
+    matched = len(pairs)
+    found = {"items": 24, "unchecked": 2, "matched_rows": matched, "matched_items": matched, "share": matched / 24}
+    kinds = {"question, near": matched} if matched else {}
+    held_out = {**found, "pairs": kinds}
+    report = {"training_set": name, "rows": len(rows) + matched, "matched_rows": matched, "pairs_total": matched}
+
+    def write(folder: Path) -> None:
+        write_rows(folder / "rows.parquet", rows, kind)
+        dropped = [Reject("decontaminate", "in test set held_out: near", "line 5", row).as_dict() for row, _ in pairs]
+        write_json_lines(folder / "rejects.jsonl", dropped)
+        text = json.dumps({**report, "test_sets": {"held_out": held_out}, "pairs": listed})
+        (folder / "leakage.json").write_text(text, encoding="utf-8")
+
+    return write
+
+
 def _card(train: list[dict[str, Any]], test: list[dict[str, Any]]) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
-        from pediatricsgpt.corpus.card import statistics
+        from pediatricsgpt.corpus.statistics import statistics
 
         found = statistics({"sft": train, "held_out": test})
         (folder / "statistics.json").write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -18,55 +17,8 @@ from pediatricsgpt.evaluation.report.files import RunFiles
 from pediatricsgpt.evaluation.report.pipeline import state_of
 from pediatricsgpt.records import write_json_lines
 
-from .conftest import MODELS, PER_TASK, SmallRun, write_dfpo, write_evaluation, write_sets
-
-VOID = {"meta", "link", "br", "hr", "img", "input"}
-SHAPES = {"path", "line", "rect", "circle"}
-
-
-class Page(HTMLParser):
-    """What a page holds: its text, its ids, and where its elements point."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.ids: list[str] = []
-        self.links: list[str] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.text += " "
-        for name, value in attrs:
-            assert not name.startswith("on"), f"{name} on <{tag}>"
-            if name == "id":
-                self.ids.append(value or "")
-            if name in ("href", "src", "srcset", "action", "data", "xlink:href"):
-                self.links.append(value or "")
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert tag in SHAPES | VOID
-        self.tags.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-        self.text += " "
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-def report(run: SmallRun) -> Page:
-    return Page(write_report(run.folder).read_text(encoding="utf-8"))
-
-
-def words(text: str) -> str:
-    return " ".join(text.split())
+from .conftest import MODELS, PER_TASK, SmallRun, measurement, write_dfpo, write_evaluation, write_sets
+from .page import Page, report, words
 
 
 def test_the_page_parses_and_needs_nothing_from_outside(whole: SmallRun) -> None:
@@ -118,6 +70,15 @@ def test_text_of_models_and_sources_is_escaped(whole: SmallRun) -> None:
         scores["groups"]["department"] = {attack: scores["groups"]["task"]["medkqa"]}
         scores["warnings"] = [attack]
         path.with_name("scores.json").write_text(json.dumps(scores), encoding="utf-8")
+    measured = {"enabled": True, **measurement()}
+    measured["recall"][attack] = measured["recall_by_type"][attack] = measured["recall"]["names"]
+    (whole.folder / "corpus/deidentification/measured.json").write_text(json.dumps(measured), encoding="utf-8")
+    leakage = json.loads((whole.folder / "corpus/sft/leakage.json").read_text("utf-8"))
+    leakage["test_sets"] = {attack: {**leakage["test_sets"]["held_out"], "pairs": {attack: 1}}}
+    leakage["pairs"] = [{**pair, "excerpt": attack, "test_set": attack, "how": attack} for pair in leakage["pairs"]]
+    (whole.folder / "corpus/sft/leakage.json").write_text(json.dumps(leakage), encoding="utf-8")
+    written = {"step": attack, "teacher": attack, "prompt_hash": attack, "wrote": attack, "reasons": [attack]}
+    write_json_lines(whole.folder / "corpus/instructions/passes.jsonl", [written])
     reject = {"step": attack, "reason": attack, "where": attack, "row": attack}
     write_json_lines(whole.folder / "corpus/instructions/rejects.jsonl", [reject])
     page = report(whole)
@@ -138,7 +99,7 @@ def test_a_run_that_stopped_after_the_corpus_says_what_is_missing(with_corpus: S
 
 def test_a_run_of_which_only_the_recipe_is_there_still_has_a_report(begun: SmallRun) -> None:
     text = words(report(begun).text)
-    assert "0 of 19" in text
+    assert "0 of 20" in text
     assert "Everything: not run yet" in text
     assert "guidelines" in text
 
@@ -147,28 +108,6 @@ def test_an_empty_folder_has_a_report_and_no_folder_has_none(tmp_path: Path) -> 
     assert "not run yet" in write_report(tmp_path).read_text(encoding="utf-8")
     with pytest.raises(UserError, match="no such run folder"):
         write_report(tmp_path / "none")
-
-
-def test_a_group_on_both_sides_turns_the_leakage_statement_red(with_corpus: SmallRun) -> None:
-    assert {"leak-free", "leak-found"} & set(report(with_corpus).ids) == {"leak-free"}
-    write_sets(with_corpus, held_out="train")
-    page = report(with_corpus)
-    assert {"leak-free", "leak-found"} & set(page.ids) == {"leak-found"}
-    assert "No: 6 groups stand on both sides" in words(page.text)
-    assert "6 组同时出现在训练集与留出集" in words(page.text)
-
-
-def test_groups_are_counted_over_all_sets(whole: SmallRun) -> None:
-    text = words(report(whole).text)
-    assert "Yes. 6 groups in training, 8 held out, 0 on both sides." in text
-    assert "cpt, sft, preferences, experts against held_out" in text
-
-
-def test_drops_are_shown_with_counts_reasons_and_examples(with_corpus: SmallRun) -> None:
-    text = words(report(with_corpus).text)
-    assert "read 21 20 1 heading without text 1" in text
-    assert "clean 20 19 1 too short 1" in text
-    assert "too short: 3 characters 第99条" in text
 
 
 def test_a_fall_of_the_chosen_answers_is_warned_of(whole: SmallRun) -> None:
@@ -286,6 +225,16 @@ def damage_statistics(folder: Path) -> str:
 def damage_predictions(folder: Path) -> str:
     (folder / "evaluation/sft/predictions.jsonl").write_text("[1]\n", encoding="utf-8")
     return "evaluation/sft/predictions.jsonl:1"
+
+
+def damage_measurement(folder: Path) -> str:
+    (folder / "corpus/deidentification/measured.json").write_text('{"enabled": true}', encoding="utf-8")
+    return "corpus/deidentification/measured.json"
+
+
+def damage_leakage(folder: Path) -> str:
+    (folder / "corpus/sft/leakage.json").write_text('{"rows": 3}', encoding="utf-8")
+    return "corpus/sft/leakage.json"
 
 
 @pytest.mark.parametrize("damage", [value for name, value in sorted(globals().items()) if name.startswith("damage_")])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from pediatricsgpt.corpus.croissant import croissant
 from pediatricsgpt.corpus.plots import statistics_svg
 from pediatricsgpt.corpus.statistics import LABELS, Row, statistics
-from pediatricsgpt.records import Reject, read_json_lines, read_records, read_rows
+from pediatricsgpt.records import ROW_GROUP, Reject, read_json_lines
 
 _CHINESE = {
     "medkqa": "知识问答",
@@ -53,23 +53,23 @@ def write_card(name: str, inputs: Mapping[str, Path], folder: Path) -> dict[str,
     Returns:
         How many sets and rows the corpus has.
     """
-    rejects = [Reject(**row) for place in inputs.values() for row in _rows_of_json(place / "rejects.jsonl")]
+    rejects = (Reject(**row) for place in inputs.values() for row in _rows_of_json(place / "rejects.jsonl"))
     places = {key.removeprefix("corpus/"): place for key, place in inputs.items()}
-    sets = {key: read_rows(place / "rows.parquet") for key, place in places.items() if _is_set(key, place)}
+    sets = {key: _rows(place / "rows.parquet") for key, place in places.items() if _is_set(key, place)}
     counted = statistics(sets, rejects)
-    sources = _sources(places["curated"] / "records.parquet")
+    files = {key: places[key] / "rows.parquet" for key in sets}
+    sources = _sources([places["curated"] / "records.parquet", *files.values()])
     checks = Checks(
         measured=_json(places.get("deidentification", folder) / "measured.json"),
         replaced=_json(places["curated"] / "counts.json").get("deidentify", {}).get("extra", {}),
         leakage={key: _json(place / "leakage.json") for key, place in places.items() if key in sets},
     )
-    files = {key: places[key] / "rows.parquet" for key in sets}
     metadata = json.dumps(croissant(name, files, sources), ensure_ascii=False, indent=1)
     (folder / "statistics.json").write_text(json.dumps(counted, ensure_ascii=False, indent=1), encoding="utf-8")
     (folder / "statistics.svg").write_text(statistics_svg(counted), encoding="utf-8")
     (folder / "croissant.json").write_text(metadata, encoding="utf-8")
     (folder / "README.md").write_text(dataset_card(name, counted, sources, checks), encoding="utf-8")
-    return {"sets": len(sets), "rows": sum(len(rows) for rows in sets.values())}
+    return {"sets": len(sets), "rows": sum(one["rows"] for one in counted["sets"].values())}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +94,28 @@ def _is_set(key: str, place: Path) -> bool:
     return key != "instructions" and (place / "rows.parquet").is_file()
 
 
-def _rows_of_json(path: Path) -> list[dict[str, Any]]:
-    return [row for _, row in read_json_lines(path)] if path.is_file() else []
+def _rows_of_json(path: Path) -> Iterator[dict[str, Any]]:
+    if path.is_file():
+        yield from (row for _, row in read_json_lines(path))
 
 
-def _sources(records: Path) -> list[dict[str, Any]]:
-    """The provenance of each source once, in the order in which they occur."""
-    found = {record.source.name: record.source for record in read_records(records)}
-    fields = ("name", "kind", "licence", "consent", "purpose")
-    return [{field: getattr(source, field) for field in fields} for source in found.values()]
+def _rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file, some at a time."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(ROW_GROUP, columns=columns):
+            yield from batch.to_pylist()
+
+
+def _sources(files: Iterable[Path]) -> list[dict[str, Any]]:
+    """The provenance of each source once, in the order in which they occur: of records, then of rows built without."""
+    names = ("name", "kind", "licence", "consent", "purpose")
+    found: dict[str, dict[str, Any]] = {}
+    for file in files:
+        for row in _rows(file, [f"source.{name}" for name in names]):
+            found.setdefault(row["source"]["name"], {name: row["source"][name] for name in names})
+    return list(found.values())
 
 
 def dataset_card(
@@ -118,16 +131,16 @@ def dataset_card(
     """
     checks = checks or Checks()
     parts = [
-        _front_matter(name, counted),
+        _front_matter(name, counted, checks),
         f"# {name} (儿科指令语料)",
         _INTRODUCTION,
         "## Sets (训练集)\n\n" + _sets_table(counted["sets"]),
         *(_set_section(title, values) for title, values in counted["sets"].items()),
-        "![Statistics](statistics.svg)",
+        "## Statistics (统计)\n\n![Sources, tasks, departments, ages, lengths and drops](statistics.svg)",
         _sources_section(sources),
         _licences_section(counted["sets"]),
         _deidentification_section(checks),
-        _leakage_section(checks.leakage),
+        _leakage_section(checks.leakage, counted["sets"]),
         "## What was rejected (剔除记录)\n\n" + _rejects_table(counted["rejects"]),
         _LIMITS,
     ]
@@ -148,17 +161,49 @@ _LIMITS = """## Limits (局限)
 - Each source keeps its own licence; whoever shares this corpus must honour all of them."""
 
 
-def _front_matter(name: str, counted: Mapping[str, Any]) -> str:
+_LICENCES = {
+    "apache-2.0": "apache-2.0",
+    "mit": "mit",
+    "bsd-3-clause": "bsd-3-clause",
+    "cc0": "cc0-1.0",
+    "cc0-1.0": "cc0-1.0",
+    "cc-by-4.0": "cc-by-4.0",
+    "cc-by-sa-4.0": "cc-by-sa-4.0",
+    "cc-by-nc-4.0": "cc-by-nc-4.0",
+    "cc-by-nc-sa-4.0": "cc-by-nc-sa-4.0",
+    "odc-by": "odc-by",
+    "pddl": "pddl",
+}
+"""Licences as recipes name them -> identifiers of the Hugging Face hub"""
+
+
+def _licence_lines(sets: Mapping[str, Any]) -> list[str]:
+    """The identifiers of all licences in the sets; `other` where the hub has none, then with the names."""
+    named = sorted({licence for values in sets.values() for licence in values.get("licence", {})})
+    known = sorted({_LICENCES.get(licence.lower(), "other") for licence in named}) or ["other"]
+    others = [licence for licence in named if licence.lower() not in _LICENCES]
+    lines = ["license:", *(f"- {licence}" for licence in known)]
+    return [*lines, f"license_name: {_quoted('; '.join(others))}"] if others else lines
+
+
+def _quoted(text: str) -> str:
+    """A YAML scalar: JSON's strings are some."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _front_matter(name: str, counted: Mapping[str, Any], checks: Checks) -> str:
     rows = sum(values["rows"] for values in counted["sets"].values())
     bounds = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
     size = next((label for bound, label in bounds if rows < bound), "1M<n<10M")
     lines = [
         "---",
-        f'pretty_name: "{name}"',
+        f"pretty_name: {_quoted(name)}",
         "language:\n- zh",
-        "license: other\nlicense_name: per-source",
+        *_licence_lines(counted["sets"]),
+        "annotations_creators:\n- machine-generated",
         "task_categories:\n- question-answering\n- text-generation",
-        "tags:\n- medical\n- pediatrics\n- chinese",
+        "tags:\n- medical\n- pediatrics\n- chinese\n- conversational",
+        *(["- de-identified"] if checks.measured.get("enabled") else []),
         f"size_categories:\n- {size}",
         "---",
     ]
@@ -166,14 +211,19 @@ def _front_matter(name: str, counted: Mapping[str, Any]) -> str:
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table; the first column to the left, numbers to the right."""
-    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
-    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
+    """A Markdown table; words to the left, numbers to the right."""
+    cells = [list(row) for row in rows]
+    numbers = [bool(cells) and all(isinstance(row[place], int) for row in cells) for place in range(len(header))]
+    lines = ["| " + " | ".join(header) + " |", "|" + "".join("---:|" if right else "---|" for right in numbers)]
+    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in cells]
     return "\n".join(lines)
 
 
 def _cell(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value).replace("|", "\\|").replace("\n", " ")
+    """Names and reasons hold text of others: it must not end its cell, nor become a tag."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
 def _sets_table(sets: Mapping[str, Any]) -> str:
@@ -195,7 +245,9 @@ def _sets_table(sets: Mapping[str, Any]) -> str:
 def _set_section(title: str, values: Mapping[str, Any]) -> str:
     labels = [label for label in (*LABELS, "turns", "source", "licence", "teacher") if values.get(label)]
     tables = [_table((label, "rows"), [(_named(key), n) for key, n in values[label].items()]) for label in labels]
-    return "\n\n".join([f"### {title}", *tables]) if tables else ""
+    if not tables:
+        return ""
+    return "\n\n".join([f"<details>\n<summary>{title}: what it is made of (构成)</summary>", *tables, "</details>"])
 
 
 def _named(key: str) -> str:
@@ -224,26 +276,50 @@ def _deidentification_section(checks: Checks) -> str:
     rates = [(f"recall, {group}", rate) for group, rate in checks.measured["recall"].items()]
     rates.append(("precision", checks.measured["precision"]))
     measured = [(name, f"{r['value']:.3f}", f"[{r['low']:.3f}, {r['high']:.3f}]", r["n"]) for name, r in rates]
+    by_type = [
+        (name, f"{r['value']:.3f}", f"[{r['low']:.3f}, {r['high']:.3f}]", r["n"])
+        for name, r in checks.measured.get("recall_by_type", {}).items()
+    ]
+    header = ("measure", "value", "interval", "n")
+    types = f"<details>\n<summary>Recall by type</summary>\n\n{_table(header, by_type)}\n\n</details>"
     replaced = _table(("kind", "replaced"), list(checks.replaced.items())) if checks.replaced else "Nothing was found."
     return (
         f"{title}Rules replace what identifies a person with invented names and marks; dates move by a constant number "
         "of days for each patient. What no rule knows stays: read samples before you share this corpus.\n\n"
         f"{replaced}\n\nMeasured on the packaged test set (planted personal data, blind part), with Wilson's 95 % "
-        f"interval:\n\n{_table(('measure', 'value', 'interval', 'n'), measured)}"
+        f"interval:\n\n{_table(header, measured)}" + (f"\n\n{types}" if by_type else "")
     )
 
 
-def _leakage_section(leakage: Mapping[str, Mapping[str, Any]]) -> str:
-    """Every training set against every test set."""
+def _leakage_section(leakage: Mapping[str, Mapping[str, Any]], sets: Mapping[str, Any]) -> str:
+    """Every training set against every test set; removed rows are those that the set, as it stands, has no more."""
     rows = [
-        (name, test_set, found["items"], found["matched_items"], report["rows"], found["matched_rows"])
+        (
+            name,
+            test_set,
+            found["items"],
+            found["matched_items"],
+            report["rows"],
+            found["matched_rows"],
+            found["matched_rows"] if sets[name]["rows"] < report["rows"] else 0,
+            "; ".join(f"{kind}: {pairs}" for kind, pairs in found.get("pairs", {}).items()) or "–",
+        )
         for name, report in leakage.items()
         for test_set, found in report.get("test_sets", {}).items()
     ]
     if not rows:
         return ""
-    header = ("training set", "test set", "test items", "of these matched", "training rows", "of these matched")
-    note = "Matching rows were removed unless the recipe says otherwise; the pairs are in each set's `leakage.json`."
+    header = (
+        "training set",
+        "test set",
+        "test items",
+        "of these matched",
+        "training rows",
+        "of these matched",
+        "removed",
+        "pairs by side and kind",
+    )
+    note = "Both sides of every test item are looked for in every training row; the pairs are in `leakage.json`."
     return f"## Leakage (测试集泄漏)\n\n{note}\n\n{_table(header, rows)}"
 
 

@@ -351,7 +351,8 @@ def _duplicates(table: pa.Table, decision: Decision, here: slice, originals: dic
     ):
         if not keep:
             record = table.slice(row, 1).to_pylist()[0]
-            kind = "duplicate:" if similarity == 1 else f"near-duplicate: {similarity:.2f}"
+            # Rounded down: a near-duplicate never reads as an equal one.
+            kind = "duplicate:" if similarity == 1 else f"near-duplicate: {int(similarity * 100) / 100:.2f}"
             reason = f"{kind} of {originals[int(original)]}"
             found.append(Reject("deduplicate", reason, _where(record), record))
     return found

@@ -174,6 +174,10 @@ def lineage(folder: Path, row_id: str) -> Iterator[str]:
     found = _find(corpus, row_id) or _find_dropped(corpus, row_id)
     if not found:
         raise UserError(f"no row '{row_id}' in this corpus, and none was dropped", corpus)
+    return _lines_of(corpus, row_id, found)
+
+
+def _lines_of(corpus: Path, row_id: str, found: list[tuple[str, dict[str, Any]]]) -> Iterator[str]:
     for place, row in found:
         yield f"{row_id} in {place}"
         yield from _described(row)
@@ -182,7 +186,11 @@ def lineage(folder: Path, row_id: str) -> Iterator[str]:
     for parent in found[0][1]["parents"]:
         yield ""
         yield f"made from {parent}:"
-        yield from (f"  {line}" for line in lineage(folder, parent))
+        if above := _find(corpus, parent) or _find_dropped(corpus, parent):
+            yield from (f"  {line}" for line in _lines_of(corpus, parent, above))
+        else:
+            # Behaviour rows come from a rule file, whose entries are no records of the corpus.
+            yield f"  no record of this corpus: an entry of {_place(found[0][1]['source'])}"
 
 
 def _find(corpus: Path, row_id: str) -> list[tuple[str, dict[str, Any]]]:
@@ -253,7 +261,10 @@ def statistics_tables(found: dict[str, Any]) -> Iterator[Table]:
     for column in ("set", "rows", "characters", "tasks"):
         sets.add_column(column, justify="left" if column in ("set", "tasks") else "right")
     for name, one in found["sets"].items():
-        tasks = ", ".join(f"{task} {number:,}" for task, number in (one.get("task") or one.get("form") or {}).items())
+        tasks = ", ".join(
+            f"{task} {number:,}"
+            for task, number in (one.get("task") or one.get("form") or one.get("aspect") or {}).items()
+        )
         sets.add_row(name, f"{one['rows']:,}", f"{one['characters']:,}", tasks)
     yield sets
     if sides := found["sets"].get("preferences", {}).get("sides"):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pediatricsgpt.corpus.execute import reasons
+from pediatricsgpt.corpus.execute import ranked
 from pediatricsgpt.records import Reject
 
 Row = Mapping[str, Any]
@@ -15,44 +16,52 @@ _LENGTHS = (50, 100, 200, 400, 800, 1600)
 _PERCENTILES = (5, 25, 50, 75, 95, 100)
 
 
-def statistics(sets: Mapping[str, Sequence[Row]], rejects: Sequence[Reject] = ()) -> dict[str, Any]:
-    """Counts of every set and of what was rejected, as plain values for JSON.
+def statistics(sets: Mapping[str, Iterable[Row]], rejects: Iterable[Reject] = ()) -> dict[str, Any]:
+    """Counts of every set and of what was rejected, as plain values for JSON. Everything is gone through once.
 
     Args:
         sets: rows by the name of their set; CPT, instruction and preference rows alike.
         rejects: of all steps.
     """
-    steps: dict[str, list[Reject]] = {}
+    steps: dict[str, Counter[str]] = {}
     for reject in rejects:
-        steps.setdefault(reject.step, []).append(reject)
+        steps.setdefault(reject.step, Counter())[reject.reason.split(":")[0]] += 1
     return {
         "sets": {name: _set_statistics(rows) for name, rows in sets.items()},
-        "rejects": {step: reasons(found) for step, found in steps.items()},
+        "rejects": {step: ranked(found) for step, found in steps.items()},
     }
 
 
-def _set_statistics(rows: Sequence[Row]) -> dict[str, Any]:
-    lengths = sorted(_length(row) for row in rows)
-    counted = {label: _counted(row[label] for row in rows) for label in LABELS if rows and label in rows[0]}
+def _set_statistics(rows: Iterable[Row]) -> dict[str, Any]:
+    lengths, ids, groups = array("q"), set(), set()
+    counted: dict[str, Counter[str]] = {name: Counter() for name in ("turns", *LABELS, "source", "licence", "teacher")}
+    for row in rows:
+        lengths.append(_length(row))
+        ids.add(row["id"])
+        groups.add(row["group"])
+        for name, values in _values(row):
+            counted[name].update(values)
+    ordered = sorted(lengths)
+    always = {"turns", "source", "licence", "teacher"}
     return {
-        "rows": len(rows),
-        "distinct": len({row["id"] for row in rows}),
-        "groups": len({row["group"] for row in rows}),
-        "characters": sum(lengths),
-        "length": percentiles(lengths),
-        "lengths": histogram(lengths),
-        "turns": _counted(_answers(row) for row in rows if "messages" in row),
-        **counted,
-        "source": _counted(row["source"]["name"] for row in rows),
-        "licence": _counted(row["source"]["licence"] for row in rows),
-        "teacher": _counted(teacher for row in rows for teacher in _teachers(row)),
+        "rows": len(ordered),
+        "distinct": len(ids),
+        "groups": len(groups),
+        "characters": sum(ordered),
+        "length": percentiles(ordered),
+        "lengths": histogram(ordered),
+        **{name: ranked(values) for name, values in counted.items() if values or name in always},
     }
 
 
-def _counted(values: Iterable[Any]) -> dict[str, int]:
-    """How often each value occurs, most frequent first."""
-    counter = Counter(map(str, values))
-    return dict(sorted(counter.items(), key=lambda item: (-item[1], item[0])))
+def _values(row: Row) -> Iterator[tuple[str, list[str]]]:
+    """What is counted of a row, by name."""
+    if "messages" in row:
+        yield "turns", [str(_answers(row))]
+    yield from ((label, [str(row[label])]) for label in LABELS if label in row)
+    yield "source", [row["source"]["name"]]
+    yield "licence", [row["source"]["licence"]]
+    yield "teacher", _teachers(row)
 
 
 def _length(row: Row) -> int:

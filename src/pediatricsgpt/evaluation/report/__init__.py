@@ -13,7 +13,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.evaluation.compare import compared
 from pediatricsgpt.evaluation.metrics import METRICS
-from pediatricsgpt.evaluation.report import corpus, lineage, overview, pipeline, training, words
+from pediatricsgpt.evaluation.report import (
+    corpus,
+    drops,
+    leakage,
+    licences,
+    lineage,
+    overview,
+    pipeline,
+    teacher,
+    training,
+    words,
+)
 from pediatricsgpt.evaluation.report.answers import answers
 from pediatricsgpt.evaluation.report.files import RunFiles
 from pediatricsgpt.evaluation.report.published import doubts, published
@@ -45,20 +56,28 @@ def render(run: RunFiles) -> str:
         UserError: a file of the run is damaged; it is named.
     """
     steps = pipeline.steps(run)
-    leakage, phases, items = corpus.leakage(run), training.phases(run), compared(run.folder)
+    checks, phases, items = overview.checks(run), training.phases(run), compared(run.folder)
     loss, scores = losses(run), measured(run, items)
+    grounds = licences.grounds(run)
     values = {
         "overview": overview.overview(run),
-        "notices": overview.notices(run, steps, leakage, phases, loss, scores),
-        "summary": overview.chinese_summary(run, leakage, loss, scores),
+        "notices": overview.notices(run, steps, checks, phases, loss, scores),
+        "summary": overview.chinese_summary(run, checks, loss, scores),
         "steps": steps,
         "picture": pipeline.picture(steps),
         "sources": corpus.sources(run),
-        "drops": corpus.drops(run),
+        "drops": drops.drops(run),
         "sets": corpus.sets(run),
         "expert_tasks": corpus.expert_tasks(run),
         "labels": corpus.label_tables(run),
-        "leakage": leakage,
+        "deidentification": checks.deidentification,
+        "leakage": checks.groups,
+        "against": checks.against,
+        "matches": leakage.matches(run),
+        "grounds": grounds,
+        "licences": licences.licences(grounds),
+        "usage": teacher.usage(run),
+        "passes": teacher.passes(run),
         "phases": phases,
         "chosen_warning": training.chosen_warning,
         "losses": loss,
@@ -90,6 +109,10 @@ def _environment() -> Environment:
         model=words.model,
         metric=words.metric,
         brief=words.brief,
+        percent=words.percent,
+        step=words.step,
     )
-    environment.globals.update(METRICS=METRICS, label=words.label, marks=pipeline.MARKS, short_hash=lineage.SHORT_HASH)
+    environment.globals.update(
+        METRICS=METRICS, label=words.label, personal=words.personal, marks=pipeline.MARKS, short_hash=lineage.SHORT_HASH
+    )
     return environment

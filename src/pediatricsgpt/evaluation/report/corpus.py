@@ -1,24 +1,21 @@
-"""What went in: sources, what was dropped and why, the sets, and whether training and held-out rows keep apart."""
+"""What went in: the sources, the sets, and what these are made of."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pediatricsgpt.evaluation.report import words
-from pediatricsgpt.evaluation.report.files import HELD_OUT, REJECTS, ROWS, TRAIN_SETS, RunFiles, expected
+from pediatricsgpt.evaluation.report.files import HELD_OUT, ROWS, TRAIN_SETS, RunFiles, expected
 from pediatricsgpt.manifest import Manifest
 from pediatricsgpt.records import AGE_BANDS, FAMILIES, TASKS
 
 STATISTICS = "corpus/card/statistics.json"
 PAIR_STATISTICS = "corpus/preferences/statistics.json"
-CURATED_COUNTS = "corpus/curated/counts.json"
 EXPERT_COUNTS = "corpus/experts/counts.json"
-_EXAMPLES = 3
-_SHORT = 160
+_ENCODING = "encoding "
+_ACCOUNT = ("read", "kept", "rejected", "files")
 _LABEL_TITLES = {
     "form": "Form",
     "aspect": "Aspect",
@@ -26,6 +23,7 @@ _LABEL_TITLES = {
     "family": "Family of sources",
     "department": "Department",
     "age_band": "Age band",
+    "teacher": "Written by a teacher",
 }
 _ORDERS: dict[str, Sequence[str]] = {
     "task": TASKS,
@@ -48,26 +46,18 @@ class SourceRow:
         """How many files it has."""
         return len(self.manifest.inputs) if self.manifest else 0
 
+    @property
+    def encodings(self) -> list[tuple[str, int]]:
+        """Encodings of its text files, and in how many of them each was found."""
+        counts = self.manifest.counts if self.manifest else {}
+        return [(name.removeprefix(_ENCODING), int(n)) for name, n in counts.items() if name.startswith(_ENCODING)]
 
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """What one step read and dropped. `read` and `kept` are None for steps that make several rows of one record."""
-
-    step: str
-    read: int | None
-    kept: int | None
-    rejected: int
-    reasons: Mapping[str, int]
-    examples: Sequence[Example]
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One item that was dropped, shortened."""
-
-    where: str
-    reason: str
-    text: str
+    @property
+    def others(self) -> list[tuple[str, Any]]:
+        """What else its reader counted: rows, pages, seconds and the like."""
+        counts = self.manifest.counts if self.manifest else {}
+        named = {name: n for name, n in counts.items() if n and name not in _ACCOUNT and not name.startswith(_ENCODING)}
+        return [(name.replace("_", " "), n) for name, n in named.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +94,6 @@ class LabelTable:
     """Rarer values that are not shown"""
 
 
-@dataclass(frozen=True, slots=True)
-class Leakage:
-    """Groups (documents, dialogues, patients) on the two sides of the split."""
-
-    counted: Sequence[str]
-    """The training sets that were there to be counted"""
-    missing: Sequence[str]
-    train: int
-    held_out: int
-    both: Sequence[str]
-    """Groups on both sides: there must be none"""
-
-
 def sources(run: RunFiles) -> list[SourceRow]:
     """The sources in the order of the recipe, read or not."""
     with expected(run.folder / "recipe.yaml"):
@@ -129,96 +106,6 @@ def sources(run: RunFiles) -> list[SourceRow]:
         used = manifest.settings if manifest else settings.get(name)
         found.append(SourceRow(name, used if isinstance(used, dict) else {}, manifest))
     return found
-
-
-def drops(run: RunFiles) -> list[Drop]:
-    """What was dropped, step by step in the order of the run."""
-    return [*_read_drops(run), *_curated_drops(run), *_built_drops(run)]
-
-
-def _read_drops(run: RunFiles) -> list[Drop]:
-    nodes = [f"corpus/sources/{name}" for name in run.sources if run.manifest(f"corpus/sources/{name}")]
-    if not nodes:
-        return []
-    rejects = [reject for node in nodes for reject in _rejects(run, node)]
-    read, kept = (sum(int(run.count(node, name) or 0) for node in nodes) for name in ("read", "kept"))
-    return [Drop("read", read, kept, len(rejects), _reasons(rejects), _examples(rejects))]
-
-
-def _curated_drops(run: RunFiles) -> list[Drop]:
-    counts = run.json(CURATED_COUNTS)
-    if counts is None:
-        return []
-    by_step = _by_step(_rejects(run, "corpus/curated"))
-    with expected(run.folder / CURATED_COUNTS):
-        return [
-            Drop(
-                step,
-                counts[step]["read"],
-                counts[step]["kept"],
-                counts[step]["rejected"],
-                dict(counts[step]["reasons"]),
-                _examples(by_step.get(step, [])),
-            )
-            for step in sorted(counts, key=lambda step: (-int(counts[step]["read"]), int(counts[step]["kept"])))
-            if counts[step]["rejected"]
-        ]
-
-
-def _built_drops(run: RunFiles) -> list[Drop]:
-    rejects = [reject for node in ("corpus/instructions", "corpus/preferences") for reject in _rejects(run, node)]
-    return [
-        Drop(step, None, None, len(found), _reasons(found), _examples(found))
-        for step, found in _by_step(rejects).items()
-    ]
-
-
-def _rejects(run: RunFiles, node: str) -> list[Mapping[str, Any]]:
-    name = f"{node}/{REJECTS}"
-    rejects = run.lines(name) if run.manifest(node) else None
-    with expected(run.folder / name):
-        return [{key: reject[key] for key in ("step", "reason", "where", "row")} for reject in rejects or []]
-
-
-def _by_step(rejects: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for reject in rejects:
-        found.setdefault(str(reject["step"]), []).append(reject)
-    return found
-
-
-def _reason(reject: Mapping[str, Any]) -> str:
-    """A reason without its details after the colon."""
-    return str(reject["reason"]).split(":")[0]
-
-
-def _reasons(rejects: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    counted = Counter(map(_reason, rejects))
-    return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _examples(rejects: Sequence[Mapping[str, Any]]) -> list[Example]:
-    """The first reject of each reason, at most three."""
-    first: dict[str, Mapping[str, Any]] = {}
-    for reject in rejects:
-        first.setdefault(_reason(reject), reject)
-    return [
-        Example(str(one["where"]), str(one["reason"]), words.shortened(_text_of(one["row"]), _SHORT))
-        for one in list(first.values())[:_EXAMPLES]
-    ]
-
-
-def _text_of(row: Any) -> str:
-    """What a rejected item said: raw text, a record's text or turns, or whatever else it was, as JSON."""
-    if isinstance(row, str):
-        return row
-    if isinstance(row, dict):
-        if isinstance(row.get("text"), str) and row["text"]:
-            return str(row["text"])
-        turns = row.get("messages")
-        if isinstance(turns, list) and turns and all(isinstance(turn, dict) for turn in turns):
-            return " / ".join(str(turn.get("content", "")) for turn in turns)
-    return json.dumps(row, ensure_ascii=False)
 
 
 def sets(run: RunFiles) -> list[SetRow]:
@@ -304,16 +191,3 @@ def _place(value: str, known: Sequence[str] | None, total: int) -> tuple[int, in
 
 def _share(count: int | None, whole: int) -> Share | None:
     return None if not count else Share(count, round(100 * count / whole, 2))
-
-
-def leakage(run: RunFiles) -> Leakage | None:
-    """The groups of the training sets against those of the held-out set; None while one of the sides is missing."""
-    held_out = run.column(f"{HELD_OUT}/{ROWS}", "group")
-    by_set = {node: run.column(f"{node}/{ROWS}", "group") for node in TRAIN_SETS.values()}
-    counted = {node: set(groups) for node, groups in by_set.items() if groups is not None}
-    if held_out is None or not counted:
-        return None
-    train: set[str] = set().union(*counted.values())
-    short = [node.removeprefix("corpus/") for node in counted]
-    missing = [node.removeprefix("corpus/") for node in by_set if node not in counted]
-    return Leakage(short, missing, len(train), len(set(held_out)), sorted(train & set(held_out)))

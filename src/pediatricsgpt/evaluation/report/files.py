@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,16 @@ REJECTS = "rejects.jsonl"
 TRAIN_SETS = {"cpt": "corpus/cpt", "sft": "corpus/sft", "dfpo": "corpus/preferences", "experts": "corpus/experts"}
 HELD_OUT = "corpus/held_out"
 
+LEAKAGE = "leakage.json"
+
 _BEFORE_MODELS = (
+    "corpus/deidentification",
     "corpus/curated",
     "corpus/instructions",
+    HELD_OUT,
     "corpus/cpt",
     "corpus/sft",
     "corpus/experts",
-    HELD_OUT,
     "corpus/card",
 )
 _MODEL_NODES = ("base", "cpt", "sft", "corpus/preferences", "dfpo", "experts")
@@ -120,6 +123,20 @@ class RunFiles:
         except ValueError as error:
             raise UserError(f"damaged JSON ({error}); delete the folder to have it made again", path) from error
 
+    def leakage(self, node: str) -> Any:
+        """What a training set's leakage report says; None while the set is not built."""
+        return self.json(f"{node}/{LEAKAGE}") if self.manifest(node) else None
+
+    def stream(self, name: str) -> Iterator[Any]:
+        """The values of a file of JSON lines below the run's folder, one after the other; none if it is not there.
+
+        Raises:
+            UserError: a line is not JSON; it is named.
+        """
+        path = self.folder / name
+        if path.is_file():
+            yield from (value for _, value in read_json_lines(path))
+
     def lines(self, name: str) -> list[Any] | None:
         """The values of a file of JSON lines below the run's folder; None if it is not there.
 
@@ -135,6 +152,38 @@ class RunFiles:
         Raises:
             UserError: it is no Parquet file, or it lacks the column.
         """
+        table = self._table(name, columns=[column])
+        if table is None:
+            return None
+        if column not in table.column_names:
+            raise UserError(f"damaged Parquet file, no column '{column}'", self.folder / name)
+        values: list[Any] = table.column(column).to_pylist()
+        return values
+
+    def rows_with(self, name: str, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        """The rows of a Parquet file that have one of the ids, by it; the file is filtered while it is read.
+
+        Raises:
+            UserError: it is no Parquet file.
+        """
+        table = self._table(name, filters=[("id", "in", sorted(ids))]) if ids else None
+        return {} if table is None else {row["id"]: row for row in table.to_pylist()}
+
+    def counted(self, name: str, column: str, fields: Sequence[str]) -> dict[tuple[str, ...], int]:
+        """How often each combination of values occurs in text fields of a structured column of a Parquet file.
+
+        Raises:
+            UserError: it is no Parquet file, or it lacks the column.
+        """
+        table = self._table(name, columns=[f"{column}.{field}" for field in fields])
+        if table is None:
+            return {}
+        if table.column_names != list(fields):
+            raise UserError(f"damaged Parquet file, no column '{column}' with {', '.join(fields)}", self.folder / name)
+        found = table.group_by(list(fields)).aggregate([([], "count_all")]).to_pylist()
+        return {tuple(str(row[field]) for field in fields): int(row["count_all"]) for row in found}
+
+    def _table(self, name: str, **options: Any) -> Any:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -142,10 +191,9 @@ class RunFiles:
         if not path.is_file():
             return None
         try:
-            values: list[Any] = pq.read_table(path, columns=[column]).column(column).to_pylist()
+            return pq.read_table(path, **options)
         except (pa.ArrowInvalid, KeyError, OSError) as error:
-            raise UserError(f"damaged Parquet file, no column '{column}' ({error})", path) from error
-        return values
+            raise UserError(f"damaged Parquet file ({error})", path) from error
 
 
 def _check(manifest: Manifest) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from pediatricsgpt.evaluation.compare import Change
 from pediatricsgpt.evaluation.report import words
-from pediatricsgpt.evaluation.report.corpus import Leakage
+from pediatricsgpt.evaluation.report.deidentification import Deidentification, deidentification
 from pediatricsgpt.evaluation.report.files import PHASES, RunFiles
+from pediatricsgpt.evaluation.report.leakage import Against, Leakage, against, groups
 from pediatricsgpt.evaluation.report.pipeline import Step
 from pediatricsgpt.evaluation.report.scores import Losses, Measured
 from pediatricsgpt.evaluation.report.training import Phase, chosen_warning, parameters
@@ -37,6 +38,20 @@ class Overview:
     small_model: str
     """Size of the base, if it is too small to be taken for an assistant; else empty"""
     time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What was checked before anything was trained."""
+
+    deidentification: Deidentification | None
+    groups: Leakage | None
+    against: Sequence[Against]
+
+
+def checks(run: RunFiles) -> Checks:
+    """De-identification and leakage of a run."""
+    return Checks(deidentification(run), groups(run), against(run))
 
 
 def overview(run: RunFiles) -> Overview:
@@ -72,16 +87,13 @@ def _versions(run: RunFiles) -> list[tuple[str, str]]:
 def notices(
     run: RunFiles,
     steps: Sequence[Step],
-    leakage: Leakage | None,
+    checked: Checks,
     phases: Sequence[Phase],
     losses: Losses,
     measured: Measured | None,
 ) -> list[Notice]:
     """What somebody should look at before believing the numbers, worst first."""
-    found = []
-    if leakage and leakage.both:
-        text = f"{len(leakage.both)} groups stand in training and in the held-out set: no number below can be trusted."
-        found.append(Notice(text, "corpus", True))
+    found = [*_check_notices(checked)]
     if outdated := [step.name for step in steps if step.state == "outdated"]:
         found.append(Notice(f"Made from older inputs, run again: {', '.join(outdated)}.", "pipeline", True))
     mixed = [package for package, versions in _versions(run) if ", " in versions]
@@ -97,11 +109,29 @@ def notices(
     return sorted(found, key=lambda notice: not notice.bad)
 
 
-def chinese_summary(
-    run: RunFiles, leakage: Leakage | None, losses: Losses, measured: Measured | None
-) -> list[tuple[str, str]]:
+def _check_notices(checked: Checks) -> list[Notice]:
+    found = []
+    if checked.groups and checked.groups.both:
+        both = len(checked.groups.both)
+        text = f"{both} groups stand in training and in the held-out set: no number below can be trusted."
+        found.append(Notice(text, "leakage", True))
+    for one in checked.against:
+        if not one.removed:
+            text = f"{one.matched_rows} rows of {one.training_set} hold items of the test set {one.test_set}."
+            found.append(Notice(f"{text} They were not removed.", "leakage", True))
+    personal = checked.deidentification
+    if personal and not personal.enabled:
+        found.append(Notice("De-identification is switched off.", "deidentification", True))
+    if personal and personal.lowered:
+        groups = " and ".join(personal.lowered)
+        text = f"The recipe accepts a lower recall on {groups} than the usual one."
+        found.append(Notice(text, "deidentification", False))
+    return found
+
+
+def chinese_summary(run: RunFiles, checked: Checks, losses: Losses, measured: Measured | None) -> list[tuple[str, str]]:
     """The results in a few lines of Chinese: (subject, text)."""
-    found = [*_chinese_corpus(run), *_chinese_split(leakage)]
+    found = [*_chinese_corpus(run), *_chinese_personal(checked.deidentification), *_chinese_split(checked)]
     done = [name for name in PHASES if run.manifest(name)]
     if done:
         seconds = sum(manifest.seconds for name in done if (manifest := run.manifest(name)))
@@ -121,12 +151,29 @@ def _chinese_corpus(run: RunFiles) -> list[tuple[str, str]]:
     return [("语料", f"{text}，构建指令 {instructions.counts.get('rows', 0):,} 条。" if instructions else f"{text}。")]
 
 
-def _chinese_split(leakage: Leakage | None) -> list[tuple[str, str]]:
-    if leakage is None:
+def _chinese_personal(personal: Deidentification | None) -> list[tuple[str, str]]:
+    if personal is None:
         return []
-    if leakage.both:
-        return [("数据泄漏", f"有 {len(leakage.both)} 组同时出现在训练集与留出集，以下结果不可信。")]
-    return [("数据泄漏", f"未发现：训练集 {leakage.train:,} 组，留出集 {leakage.held_out:,} 组，交集 0。")]
+    if not personal.enabled:
+        return [("去标识化", "未启用。")]
+    rates = "、".join(f"{words.personal(rate.name)[1]} {words.percent(rate.value)}" for rate in personal.recall)
+    replaced = f"替换 {sum(number for _, number in personal.replaced):,} 处；" if personal.records is not None else ""
+    return [("去标识化", f"{replaced}内置测试集召回率：{rates}。规则不识别的信息仍可能残留。")]
+
+
+def _chinese_split(checked: Checks) -> list[tuple[str, str]]:
+    groups = checked.groups
+    if groups is None:
+        return []
+    if groups.both:
+        return [("数据泄漏", f"有 {len(groups.both)} 组同时出现在训练集与留出集，以下结果不可信。")]
+    apart = f"训练集 {groups.train:,} 组，留出集 {groups.held_out:,} 组，交集 0"
+    if not checked.against:
+        return [("数据泄漏", f"{apart}。")]
+    rows = sum(one.matched_rows for one in checked.against)
+    left = sum(one.matched_rows for one in checked.against if not one.removed)
+    found = f"与测试集内容重合的训练数据 {rows:,} 条，" + (f"其中 {left:,} 条未剔除！" if left else "均已剔除。")
+    return [("数据泄漏", f"{apart}；{found if rows else '未发现与测试集内容重合的训练数据。'}")]
 
 
 def _chinese_loss(losses: Losses) -> list[tuple[str, str]]:

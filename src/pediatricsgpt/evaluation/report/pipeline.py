@@ -8,6 +8,8 @@ from typing import Literal
 
 from pediatricsgpt.evaluation.compare import MODELS
 from pediatricsgpt.evaluation.report import words
+from pediatricsgpt.evaluation.report.deidentification import NODE as DEIDENTIFICATION
+from pediatricsgpt.evaluation.report.deidentification import deidentification
 from pediatricsgpt.evaluation.report.files import HELD_OUT, RunFiles
 from pediatricsgpt.manifest import Manifest
 
@@ -24,6 +26,7 @@ _PLACES: dict[str, tuple[int, int, str]] = {
     "corpus/sources": (0, 0, "sources"),
     "corpus/curated": (1, 0, "cleaned, split"),
     "corpus/instructions": (2, 0, "instructions"),
+    DEIDENTIFICATION: (3, 0, "de-identification"),
     "corpus/card": (4, 0, "corpus card"),
     HELD_OUT: (0, 1, "held-out set"),
     "corpus/cpt": (1, 1, "CPT text"),
@@ -109,13 +112,22 @@ def _rows(run: RunFiles, name: str) -> str:
     if manifest is None:
         return ""
     counts = manifest.counts
+    if name == DEIDENTIFICATION:
+        return _recall(run)
     if name == "corpus/preferences":
-        pairs = [counts.get(key, 0) for key in ("medical_pairs", "general_pairs")]
-        return f"{sum(pairs):,} pairs"
+        pairs = [counts.get(key, 0) for key in ("medical_pairs", "general_pairs", "safety_pairs")]
+        return f"{counts.get('rows', sum(pairs)):,} pairs"
     if name == "base" and isinstance(counts.get("parameters"), int):
         return f"{words.millions(counts['parameters'])} parameters"
     keys = {"steps": "steps", "kept": "kept", "items": "answers", "rows": "rows"}
     return next((f"{words.number(counts[key])} {word}" for key, word in keys.items() if key in counts), "")
+
+
+def _recall(run: RunFiles) -> str:
+    """The recall that a floor is set for and that is hardest to reach."""
+    found = deidentification(run)
+    names = [rate.value for rate in found.recall if rate.name == "names"] if found else []
+    return f"finds {words.percent(names[0])} of names" if names else "switched off"
 
 
 def _source_box(sources: Sequence[Step]) -> Box:
@@ -157,7 +169,8 @@ def _arrows() -> list[str]:
     start, end = _corner(0, 0)[1] + _BOX_HEIGHT, _corner(0, 1)[1]
     bus = (start + end) // 2
     fans = [f"M{middle} {start}V{bus}H{_corner(column, 1)[0] + _BOX_WIDTH // 2}V{end - 1}" for column in range(5)]
-    return [*(_along(*pair) for pair in along), *(_down(*pair) for pair in down), *fans, _low_answers(), _questions()]
+    straight = [*(_along(*pair) for pair in along), *(_down(*pair) for pair in down)]
+    return [*straight, *fans, _measured_first(), _low_answers(), _questions()]
 
 
 def _along(one: tuple[int, int], other: tuple[int, int]) -> str:
@@ -168,6 +181,13 @@ def _along(one: tuple[int, int], other: tuple[int, int]) -> str:
 def _down(one: tuple[int, int], other: tuple[int, int]) -> str:
     (x, y), (_, to) = _corner(*one), _corner(*other)
     return f"M{x + _BOX_WIDTH // 2} {y + _BOX_HEIGHT}V{to - 1}"
+
+
+def _measured_first() -> str:
+    """Nothing is cleaned before it is known how well personal data are found: over the instructions, to the left."""
+    (x, y), (to, _) = _corner(3, 0), _corner(1, 0)
+    half = _BOX_WIDTH // 2
+    return f"M{x + half} {y}V{y - _MARGIN // 2}H{to + half}V{y - 1}"
 
 
 def _low_answers() -> str:

@@ -40,14 +40,69 @@ _LABELS = {
     "adolescent": ("adolescent < 18 y", "青少年"),
     "adult": ("adult", "成人"),
     "unknown": ("not said", "未知"),
+    "none": ("no teacher: rules alone", "无教师模型"),
+}
+_PERSONAL = {
+    "numbers": ("numbers", "号码与日期"),
+    "names": ("names", "姓名"),
+    "places": ("places", "地点"),
+    "name": ("name", "姓名"),
+    "patient_name": ("patient's name", "患儿姓名"),
+    "parent_name": ("parent's name", "家长姓名"),
+    "doctor_name": ("doctor's name", "医生姓名"),
+    "surname_title": ("surname with title", "姓氏加称谓"),
+    "nickname": ("nickname", "小名"),
+    "id_card": ("ID card", "身份证号"),
+    "phone": ("phone", "手机号"),
+    "landline": ("landline", "座机号"),
+    "wechat": ("WeChat", "微信号"),
+    "qq": ("QQ", "QQ号"),
+    "email": ("e-mail", "电子邮箱"),
+    "url": ("link", "网址"),
+    "bank_card": ("bank card", "银行卡号"),
+    "plate": ("number plate", "车牌号"),
+    "record_number": ("hospital number", "病案号"),
+    "vaccination": ("vaccination number", "预防接种证号"),
+    "birth_certificate": ("birth certificate", "出生医学证明编号"),
+    "birth_date": ("date of birth", "出生日期"),
+    "date": ("date (moved)", "日期（整体平移）"),
+    "address": ("address", "住址"),
+    "school": ("school", "学校"),
+    "bed": ("bed", "床号"),
+}
+_STEPS = {
+    "read": "读取",
+    "deidentify": "去标识化",
+    "clean": "清洗",
+    "label": "标注",
+    "quality": "质量过滤",
+    "deduplicate": "去重",
+    "split": "划分",
+    "role_play": "角色扮演",
+    "reconstruct": "对话重构",
+    "distill": "蒸馏数据重构",
+    "instructions": "指令汇总",
+    "decontaminate": "测试集去污染",
+    "preferences": "偏好对",
 }
 ROLES = {"system": "系统", "user": "家长", "assistant": "医生"}
+_NEARLY, _WHOLE = 99.95, 99.995
 _METRICS = {"rouge-l": "ROUGE-L", "gleu": "GLEU"}
 
 
 def label(value: str) -> tuple[str, str]:
     """English and Chinese name of a task, family, age band or other label; what is not ours stays as it is."""
     return _LABELS.get(value, (value, ""))
+
+
+def personal(kind: str) -> tuple[str, str]:
+    """English and Chinese name of a kind of personal data."""
+    return _PERSONAL.get(kind, (kind, ""))
+
+
+def step(name: str) -> str:
+    """The Chinese name of a step of the corpus room; empty of others."""
+    return _STEPS.get(name, "")
 
 
 def model(name: str) -> str:
@@ -106,6 +161,12 @@ def signed(value: float, places: int = 2) -> str:
 def day(finished: str) -> str:
     """A manifest's time stamp as `2025-11-22 09:34 +0000`."""
     return f"{finished[:10]} {finished[11:16]} {finished[19:]}".strip()
+
+
+def percent(share: float) -> str:
+    """A share for a table: `94.6 %`, `99.97 %`; only what is whole is shown as 100."""
+    value = 100 * share
+    return f"{value:.2f} %" if _NEARLY < value < _WHOLE else f"{value:.1f} %"
 
 
 def shortened(text: str, limit: int) -> str:
