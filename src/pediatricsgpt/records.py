@@ -68,7 +68,8 @@ class Locator:
     seconds: float | None = None
 
     def __str__(self) -> str:
-        parts = [f"{name} {value}" for name, value in dataclasses.asdict(self).items() if value is not None]
+        values = ((name, getattr(self, name)) for name in _LOCATOR_FIELDS)
+        parts = [f"{name} {value}" for name, value in values if value is not None]
         return ", ".join(parts) or "whole file"
 
 

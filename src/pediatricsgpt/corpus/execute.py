@@ -7,6 +7,7 @@ are missing. Then the global decision is made on the parts' fingerprints, and th
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import shutil
@@ -169,8 +170,10 @@ def maps(settings: CorpusSettings) -> list[tuple[str, Map]]:
 
 def work_part(part: Part, settings: CorpusSettings, seed: int, folder: Path) -> int:
     """Do all maps on one part and leave a finished folder behind; the number of records that went in."""
+    from pediatricsgpt.corpus.deduplicate import STEP as DEDUPLICATE
     from pediatricsgpt.corpus.deduplicate import fingerprint
     from pediatricsgpt.corpus.quality import quality
+    from pediatricsgpt.corpus.split import STEP as SPLIT
 
     records = list(_records_of(part))
     target, partial = _place(folder, part), _place(folder, part).with_suffix(".partial")
@@ -185,7 +188,8 @@ def work_part(part: Part, settings: CorpusSettings, seed: int, folder: Path) -> 
         rejects += dropped
     with RecordWriter(partial / RECORDS) as writer:
         for record in kept:
-            writer.add(record)
+            # What stays goes through the two global steps as well: said here, while the record is at hand.
+            writer.add(dataclasses.replace(record, steps=[*record.steps, DEDUPLICATE, SPLIT]))
     write_json_lines(partial / REJECTS, (reject.as_dict() for reject in rejects))
     _write_fingerprints(partial / _FINGERPRINTS, fingerprint(kept, settings.deduplicate, list(map(quality, kept))))
     _write_counts(partial / COUNTS, counts)
@@ -328,33 +332,30 @@ def _join(places: Sequence[Path], settings: CorpusSettings, seed: int, folder: P
 
 
 def _decided(table: pa.Table, decision: Decision, here: slice, settings: CorpusSettings, seed: int) -> pa.Table:
-    """The kept rows of a part with their group, their side of the split, and both steps on their record."""
+    """The kept rows of a part with their group and their side of the split."""
     import pyarrow as pa
 
-    from pediatricsgpt.corpus.deduplicate import STEP as DEDUPLICATE
-    from pediatricsgpt.corpus.split import STEP as SPLIT
     from pediatricsgpt.corpus.split import side
 
     groups = decision.group[here]
     sides = [side(group, settings.split.held_out, seed) for group in groups]
-    steps = [[*before, DEDUPLICATE.as_dict(), SPLIT.as_dict()] for before in table["steps"].to_pylist()]
-    for name, values in (("group", groups), ("split", sides), ("steps", steps)):
+    for name, values in (("group", groups), ("split", sides)):
         column = table.schema.get_field_index(name)
         table = table.set_column(column, table.schema.field(name), pa.array(values, table.schema.field(name).type))
     return table.filter(pa.array(decision.keep[here]))
 
 
 def _duplicates(table: pa.Table, decision: Decision, here: slice, originals: dict[int, str]) -> list[Reject]:
+    import pyarrow as pa
+
+    from pediatricsgpt.corpus.deduplicate import reason
+
+    keep, original, similarity = decision.keep[here], decision.duplicate_of[here], decision.similarity[here]
+    dropped = table.filter(pa.array(~keep)).to_pylist()
     found = []
-    for row, (keep, original, similarity) in enumerate(
-        zip(decision.keep[here], decision.duplicate_of[here], decision.similarity[here], strict=True)
-    ):
-        if not keep:
-            record = table.slice(row, 1).to_pylist()[0]
-            # Rounded down: a near-duplicate never reads as an equal one.
-            kind = "duplicate:" if similarity == 1 else f"near-duplicate: {int(similarity * 100) / 100:.2f}"
-            reason = f"{kind} of {originals[int(original)]}"
-            found.append(Reject("deduplicate", reason, _where(record), record))
+    for record, first, alike in zip(dropped, original[~keep], similarity[~keep], strict=True):
+        record["steps"] = record["steps"][:-2]  # the two that it did not pass
+        found.append(Reject("deduplicate", reason(float(alike), originals[int(first)]), _where(record), record))
     return found
 
 

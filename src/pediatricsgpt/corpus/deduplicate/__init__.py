@@ -30,6 +30,7 @@ __all__ = [
     "decide",
     "deduplicate",
     "fingerprint",
+    "reason",
 ]
 
 STEP = Step("deduplicate", 3)
@@ -64,7 +65,10 @@ def deduplicate(
 def _duplicate(record: Record, original: Record, similarity: float) -> Reject:
     place = f"{original.source.file}, {original.source.locator}"
     where = f"{record.source.file}, {record.source.locator}"
-    kind = "duplicate" if similarity == 1 else f"near-duplicate: {similarity:.2f}"
-    # "kind: detail" is the shape of a reason
-    reason = f"{kind}: of {original.id} ({place})" if similarity == 1 else f"{kind} of {original.id} ({place})"
-    return Reject("deduplicate", reason, where, record.as_dict())
+    return Reject("deduplicate", reason(similarity, f"{original.id} ({place})"), where, record.as_dict())
+
+
+def reason(similarity: float, original: str) -> str:
+    """Why a record is dropped; rounded down, so that a near-duplicate never reads as an equal one."""
+    kind = "duplicate:" if similarity == 1 else f"near-duplicate: {int(similarity * 100) / 100:.2f}"
+    return f"{kind} of {original}"
