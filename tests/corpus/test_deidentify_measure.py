@@ -106,16 +106,16 @@ def test_the_set_is_made_again_byte_for_byte(shared: Path, repository: Path, tmp
     assert out.read_bytes() == TEST_SET.read_bytes()
 
 
-@pytest.mark.parametrize(("split", "names"), [("development", 0.95), ("blind", 0.94)])
-def test_rules_keep_what_they_reached(split: str, names: float) -> None:
-    # 0.95 of the names is the mark on the blind split too; 0.946 is what the rules find there so far
+@pytest.mark.parametrize("split", ["development", "blind"])
+def test_rules_keep_what_they_reached(split: str) -> None:
+    # the errors of both have been read by now: they guard against a step back and say nothing of unseen texts
     measured = measure(split=split)
     assert measured.recall["numbers"].value >= 0.98
-    assert measured.recall["names"].value >= names
+    assert measured.recall["names"].value >= 0.98
     assert measured.recall["places"].value >= 0.95
     assert measured.precision.value >= 0.97
     assert measured.clean_sentences.value >= 0.99
-    check_floor(measured, DeidentifySettings(floor_names=names))
+    check_floor(measured, DeidentifySettings())
 
 
 def test_a_finder_that_misses_names_is_refused() -> None:

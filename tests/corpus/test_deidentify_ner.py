@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pediatricsgpt.corpus.deidentify import Deidentifier, find
+from pediatricsgpt.corpus.deidentify import Deidentifier, find, finder_of
+from pediatricsgpt.corpus.deidentify.find import union
 from pediatricsgpt.corpus.deidentify.ner import TokenClassifier
 from pediatricsgpt.corpus.settings import DeidentifySettings
 from pediatricsgpt.errors import UserError
@@ -53,6 +54,8 @@ def test_persons_of_the_model_join_those_of_the_rules(make, tmp_path: Path) -> N
     settings = DeidentifySettings(ner_model=folder, surrogates="placeholder")
     _, _, with_model = Deidentifier(settings, 1)([make.dialogue(TEXT, "好")])
     _, _, without = Deidentifier(DeidentifySettings(surrogates="placeholder"), 1)([make.dialogue(TEXT, "好")])
+    assert finder_of(settings)(TEXT) == union(TEXT, find(TEXT), seen)
+    assert finder_of(DeidentifySettings()) is find
     assert with_model["name"] > without["name"] == len([item for item in find(TEXT) if item.kind == "name"])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pediatricsgpt.corpus.deidentify import Deidentifier, find, reidentify
+from pediatricsgpt.corpus.deidentify import EXEMPT_STEP, STEP, Deidentifier, find, reidentify
 from pediatricsgpt.corpus.deidentify.dates import dates, shifted
 from pediatricsgpt.corpus.deidentify.key import sealed_file
 from pediatricsgpt.corpus.deidentify.surrogates import Surrogates
@@ -100,9 +100,17 @@ def test_all_shapes_and_titles(make) -> None:
     assert all(record.steps[-1].name == "deidentify" for record in kept)
 
 
-def test_published_books_stay_as_they_are(make) -> None:
+def test_published_books_and_exempt_sources_stay_as_they_are_and_say_so(make) -> None:
     book = make.section("执笔：陈志敏", "诊疗规范", kind="guideline")
-    assert Deidentifier(SETTINGS, 17)([book])[0] == [book]
+    dialogue = make.dialogue("我叫高思远", "高思远您好")
+    settings = DeidentifySettings(exempt_sources=[dialogue.source.name])
+    kept, rejects, counts = Deidentifier(settings, 17)([book, dialogue])
+    assert [record.content() for record in kept] == [book.content(), dialogue.content()]
+    assert [record.steps for record in kept] == [[*record.steps, EXEMPT_STEP] for record in (book, dialogue)]
+    assert not rejects
+    assert not counts
+    other = DeidentifySettings(exempt_sources=["another"])
+    assert Deidentifier(other, 17)([dialogue])[0][0].steps[-1] == STEP
 
 
 def test_result_does_not_depend_on_batches_and_does_on_the_seed(make) -> None:

@@ -5,12 +5,13 @@
 refuse a corpus where that is too little.
 """
 
-from pediatricsgpt.corpus.deidentify.find import Finding, find
+from pediatricsgpt.corpus.deidentify.find import Finding, find, finder_of
 from pediatricsgpt.corpus.deidentify.key import reidentify
 from pediatricsgpt.corpus.deidentify.measure import TEST_SET, Measured, Rate, check_floor, measure
-from pediatricsgpt.corpus.deidentify.step import STEP, Deidentifier
+from pediatricsgpt.corpus.deidentify.step import EXEMPT_STEP, STEP, Deidentifier
 
 __all__ = [
+    "EXEMPT_STEP",
     "STEP",
     "TEST_SET",
     "Deidentifier",
@@ -19,6 +20,7 @@ __all__ = [
     "Rate",
     "check_floor",
     "find",
+    "finder_of",
     "measure",
     "reidentify",
 ]

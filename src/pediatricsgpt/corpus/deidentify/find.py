@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pediatricsgpt.corpus.deidentify.dates import dates
 from pediatricsgpt.corpus.deidentify.names import isolated, names
 from pediatricsgpt.corpus.deidentify.nicknames import nicknames
 from pediatricsgpt.corpus.deidentify.numbers import CHECK, half_width, numbers
+from pediatricsgpt.corpus.deidentify.persons import persons
 from pediatricsgpt.corpus.deidentify.places import places
+from pediatricsgpt.corpus.settings import DeidentifySettings
 
 # Of two findings that overlap, the one further left in this list names the kind of both.
 KINDS = (
@@ -19,6 +22,7 @@ KINDS = (
 NAMES = frozenset({"name", "nickname"})
 PLACES = frozenset({"address", "school", "bed", "hospital"})
 _DATE_CHECK = re.compile(r"[0-9一二三四五六七八九十](?:\s?月|[0-9]{3})")
+_UNITS = frozenset("周米项万")
 _RANK = {kind: rank for rank, kind in enumerate(KINDS)}
 
 
@@ -40,8 +44,9 @@ def find(text: str) -> list[Finding]:
     that is recommended, a city or district without a street, ages, doses and laboratory values.
     """
     found: list[tuple[int, int, str]] = []
-    found += ((start, end, "name") for start, end in names(text))
+    found += ((start, end, "name") for start, end in names(text) if not _is_unit(text, start))
     found += ((start, end, "nickname") for start, end in nicknames(text))
+    found += (item for item in persons(text) if item[2] != "name" or not _is_unit(text, item[0]))
     found += places(text)
     shadow = half_width(text)
     if CHECK.search(shadow):
@@ -52,6 +57,25 @@ def find(text: str) -> list[Finding]:
     if beside:
         found += ((start, end, "name") for start, end in isolated(text, beside))
     return [Finding(start, end, kind, text[start:end]) for start, end, kind in _without_overlaps(found)]
+
+
+def _is_unit(text: str, start: int) -> bool:
+    """Whether a surname is a unit here: 用药3周为宜."""
+    return start > 0 and text[start] in _UNITS and text[start - 1].isdigit()
+
+
+def finder_of(settings: DeidentifySettings) -> Callable[[str], list[Finding]]:
+    """What a run finds with: the rules, and the persons of `settings.ner_model` where one is named.
+
+    Raises:
+        UserError: the folder holds no such model.
+    """
+    if settings.ner_model is None:
+        return find
+    from pediatricsgpt.corpus.deidentify.ner import TokenClassifier
+
+    model = TokenClassifier(settings.ner_model)
+    return lambda text: union(text, find(text), model(text))
 
 
 def union(text: str, *findings: list[Finding]) -> list[Finding]:

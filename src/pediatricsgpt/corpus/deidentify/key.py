@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pediatricsgpt.errors import UserError, require_extra
+from pediatricsgpt.errors import UserError
 from pediatricsgpt.records import Message, Record, read_json_lines
 
 if TYPE_CHECKING:
@@ -148,8 +148,6 @@ def _restored(record: Record, originals: Mapping[str, str]) -> Record:
 
 
 def _cipher(key: bytes) -> Fernet:
-    try:
-        from cryptography.fernet import Fernet
-    except ImportError as error:
-        raise require_extra("documents", error) from error
+    from cryptography.fernet import Fernet
+
     return Fernet(key)

@@ -18,8 +18,11 @@ Span = tuple[int, int]
 _LINK = r"[：:\s（(，,【\[]{0,2}"
 _NEAR = 12
 _GREETING = re.compile(r"^(?:你好|您好|好|在吗|在么|说|讲|给|开|看|让|建议|[，,！!。？?\s]|$)")
-_DOTTED = re.compile(r"[\u4e00-\u9fff]{2,6}[·•．][\u4e00-\u9fff]{2,7}?(?=[^\u4e00-\u9fff]|$|今年|的|男|女|因|于)")
+_DOTTED = re.compile(r"[\u4e00-\u9fff]{2,6}[·•][\u4e00-\u9fff]{2,7}?(?=[^\u4e00-\u9fff]|$|今年|的|男|女|因|于)")
 _DAYS = frozenset({"昨天", "今天", "前天", "明天", "上次", "这次", "刚才", "以前", "之前"})
+# without a cue, what ends so is a river or an island
+_WATERS = frozenset("河湖岛")
+_NICKED = frozenset("姓小老烦谢")
 _ADDRESSED = frozenset("听找问请谢烦姓小老让叫")
 
 
@@ -69,7 +72,7 @@ class _Tables:
         single = "".join(sorted(words.surnames))
         compound = "|".join(sorted(words.compound))
         given = "".join(sorted(words.given))
-        first = "".join(sorted({*words.surnames, *(name[0] for name in words.compound)}))
+        first = "".join(sorted(words.openers))
         self.strong = re.compile(cue_pattern(content["strong_cues"]) + _LINK)
         self.weak = re.compile(cue_pattern(content["weak_cues"]) + rf"[：:\s（(]?(?=[{first}])")
         titles = [title for group in content["titles"].values() for title in group]
@@ -220,6 +223,7 @@ def _bare(text: str, at: int) -> Iterator[Span]:
     for length in (2, 1) if surname == 2 else (2,):
         given = text[start : start + length]
         fits = len(given) == length and all(character in words.given for character in given)
+        fits = fits and given[-1] not in _WATERS
         if fits and _closes(text, start + length, words) and (surname == 2 or _stands_bare(text, at, words)):
             yield at, start + length
             return
@@ -250,6 +254,8 @@ def _stands_bare(text: str, at: int, words: Lexicon) -> bool:
 def _titled(text: str, title: re.Match[str]) -> Iterator[Span]:
     """The name before a title: a full one, a compound surname, or one surname in a context that allows it."""
     words, end = lexicon(), title.start()
+    if words.openers.isdisjoint(text[max(0, end - 4) : end]):
+        return
     for length in (4, 3, 2):
         start = end - length
         if start >= 0 and _is_full_name(text, start, end, words):
@@ -264,7 +270,7 @@ def _titled(text: str, title: re.Match[str]) -> Iterator[Span]:
 def _is_full_name(text: str, start: int, end: int, words: Lexicon) -> bool:
     surname = _surname_length(text, start, words)
     given = text[start + surname : end]
-    if not surname or not 1 <= len(given) <= 2 or text[start:end] in words.ordinary or given in words.ordinary:
+    if not surname or not 1 <= len(given) <= 2 or {text[start:end], text[start : start + 2], given} & words.ordinary:
         return False
     usual = all(character in words.given for character in given)
     if surname == 2:
@@ -276,6 +282,8 @@ def _is_full_name(text: str, start: int, end: int, words: Lexicon) -> bool:
         return usual and opens and text[start:end] not in words.words
     if text[start] in words.prepositions:
         return usual and opens and given not in words.words and not _is_word(text, start, end, words)
+    if text[max(0, start - 1) : start + 1] in words.words and not opens:
+        return False  # 如何正常
     return usual or (opens and _is_rare(text, start + surname, 2, words, titled=True))
 
 
@@ -291,8 +299,10 @@ def _is_lone_surname(text: str, at: int, title: re.Match[str], words: Lexicon) -
         return False
     if is_han(before) and before not in words.before_title and before not in _ADDRESSED:
         return False
+    if text[at] in words.hard_prepositions:
+        return before in _NICKED  # 那医生, 从医生
     if text[at] in words.prepositions:
-        stated = before == "是" and text[at] not in words.hard_prepositions
+        stated = before == "是"
         return (
             before in _ADDRESSED or stated or (not is_han(before) and _GREETING.match(text[title.end() :]) is not None)
         )

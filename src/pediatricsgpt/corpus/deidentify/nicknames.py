@@ -12,8 +12,7 @@ from pediatricsgpt.corpus.rules import rules
 Span = tuple[int, int]
 _DOUBLED = re.compile(r"([\u4e00-\u9fff])\1(?!\1)")
 _LINK = r"[：:\s“\"（(]{0,2}"
-_CHILD_WORDS = re.compile(r"[妈爸奶爷昨今最半早晚下这][妈爸奶爷天晚近夜上午两几]")
-_CLAUSE = re.compile(r"(?:^|[^\u4e00-\u9fff])(?P<x>(?=[\u4e00-\u9fff]))")
+_CALLING = re.compile("[叫喊唤名称号咱俺]|我[家们]")
 _CALLED = frozenset({"叫他", "叫她", "喊他", "喊她", "唤他", "唤她"})
 _POSSESSIVE = re.compile(r"(?:我家|我们家|咱家|俺家|我们|咱们)(?:的)?$")
 _FREE = r"[\u4e00-\u9fff]{2,3}"
@@ -37,7 +36,7 @@ class _Tables:
         self.doubled = frozenset("".join(nicknames["doubled"].split()))
         self.with_grammar = with_grammar
         self.ambiguous = never | with_grammar
-        self.named = re.compile(f"{nicknames['named']}{_LINK}(?={_FREE})")
+        self.named = re.compile(f"{cue_pattern([nicknames['named']])}{_LINK}(?={_FREE})")
         self.cued = re.compile(cue_pattern([nicknames["cues"]]) + _LINK)
         self.words = any_of([*nicknames["words"].split(), *nicknames["foods"].split()])
         self.child_only = re.compile(nicknames["child_only"])
@@ -65,13 +64,11 @@ def _tables() -> _Tables:
 def nicknames(text: str) -> Iterator[Span]:
     """Where nicknames stand; spans may overlap each other."""
     tables = _tables()
-    for match in tables.cued.finditer(text):
-        yield from _cued(text, match.end(), tables)
-    for match in tables.named.finditer(text):
-        yield from _named(text, match.end(), tables)
-    if _CHILD_WORDS.search(text):
-        for match in _CLAUSE.finditer(text):
-            yield from _unknown(text, match, tables)
+    if _CALLING.search(text):
+        for match in tables.cued.finditer(text):
+            yield from _cued(text, match.end(), tables)
+        for match in tables.named.finditer(text):
+            yield from _named(text, match.end(), tables)
     for match in _DOUBLED.finditer(text):
         if _is_doubled_name(text, match, tables):
             yield match.span()
@@ -81,11 +78,6 @@ def nicknames(text: str) -> Iterator[Span]:
     for match in tables.small.finditer(text):
         never = match.group() in tables.small_never or match.group() in tables.no_child
         if (_is_child if never else _is_person)(text, match.start(), match.end(), tables):
-            yield match.span()
-    for match in tables.words.finditer(text):
-        before = text[match.start() - 1 : match.start()] if match.start() else ""
-        opens = not is_han(before) or before in tables.person_before
-        if opens and tables.child_only.match(text, match.end()):
             yield match.span()
     for match in tables.baby.finditer(text):
         start = match.start() - 1
@@ -143,17 +135,6 @@ def _is_ordinary(name: str, tables: _Tables) -> bool:
     words = lexicon()
     parts = {name, name[:2], name[1:]}
     return bool(parts & words.words or parts & tables.possessive_never or words.not_given & set(name))
-
-
-def _unknown(text: str, match: re.Match[str], tables: _Tables) -> Iterator[Span]:
-    """二狗昨天又吐了: a clause's first two or three characters, if they are no word, and do what only a child does."""
-    for length in (2, 3):
-        start, end = match.start("x"), match.start("x") + length
-        name = text[start:end]
-        if len(name) == length and all(map(is_han, name)) and tables.child_only.match(text, end):
-            if not _is_ordinary(name, tables):
-                yield start, end
-            return
 
 
 def _acts(text: str, at: int, tables: _Tables) -> bool:

@@ -16,7 +16,7 @@ _HALF = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if chr(code) not 
 _ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 # Without five digits or letters in reach of each other there is neither number nor handle.
 _ANY = r"[0-9A-Za-z@\uff10-\uff19\uff21-\uff3a\uff41-\uff5a零〇幺一二两三四五六七八九]"
-CHECK = re.compile(_ANY + rf"[ \-—–.·，,]{{0,2}}{_ANY}" * 4)
+CHECK = re.compile(_ANY + rf"[ \-—–.·，,_]{{0,2}}{_ANY}" * 4)
 
 
 def half_width(text: str) -> str:

@@ -26,9 +26,10 @@ _CLASS = (
 )
 _GRADE = rf"(?:[{_CN}]年级|[初高][{_CN}])\s?[（(]?[{_CN}\d]{{1,2}}[）)]?班"
 _SCHOOL = re.compile(
-    rf"(?P<stem>[{_H}\d]{{1,14}}?)(?P<kind>幼儿园|小学|中学|附中|附小|[{_CN}]中(?=[高初{_CN}\d])|外国语学校|实验学校|学校|职高|托儿所|托育园|早教中心)"
+    rf"(?P<stem>[{_H}\d]{{1,14}}?)(?P<kind>幼儿园|小学|中学(?![习到会着过])|附中|附小|(?:(?<=[省市县区镇])[{_CN}]中(?![度等心])|[{_CN}]中(?=[高初{_CN}\d]))|外国语学校|实验学校|学校|职高|托儿所|托育园|早教中心)"
     rf"(?P<class>{_CLASS})"
 )
+_FEW = re.compile(rf"外国语学校|实验学校|附中|附小|[{_CN}]中$")
 _WARD = re.compile(
     rf"(?P<stem>(?:[{_H}]{{1,14}}(?:医院|保健院|卫生院|医学中心|中心|[一二三四五六]院|儿研所))?[{_H}\dA-Z 　]{{0,16}}?)"
     r"(?P<bed>(?:第|加|\+|[A-Z])?\s?\d{1,3}(?:-\d{1,2})?\s?号?床)(?![单垫上被位边旁头尾])"
@@ -123,6 +124,8 @@ def _schools(text: str, tables: _Tables) -> Iterator[Found]:
         start = _after_last(tables.school_cut, text, match.start(), match.start("kind"))
         stem = text[start : match.start("kind")]
         named = len(stem) >= 2 and stem not in tables.generic_schools
+        # 外国语学校初三8班, 县一中高二: the class makes one of few out of a kind of school
+        named = named or bool(match["class"] and _FEW.search(match["kind"]) and stem not in tables.generic_schools)
         if named:
             yield start, match.end(), "school"
     for match in tables.grade.finditer(text):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from pediatricsgpt.corpus.deidentify.dates import dates
-from pediatricsgpt.corpus.deidentify.find import NAMES, PLACES, Finding, find, union
+from pediatricsgpt.corpus.deidentify.find import NAMES, PLACES, Finding, find, finder_of, union
 from pediatricsgpt.corpus.deidentify.key import load_key, seal, secret_of
 from pediatricsgpt.corpus.deidentify.nicknames import may_repeat
 from pediatricsgpt.corpus.deidentify.numbers import half_width
@@ -18,7 +18,9 @@ from pediatricsgpt.corpus.deidentify.surrogates import Surrogates, visit_of
 from pediatricsgpt.corpus.settings import DeidentifySettings
 from pediatricsgpt.records import Message, Record, Reject, Step
 
-STEP = Step("deidentify", 1)
+STEP = Step("deidentify", 2)
+EXEMPT_STEP = Step("deidentify_exempt", 1)
+"""What records of exempt sources carry instead: they were left as they are on purpose"""
 _KEPT = NAMES | PLACES | {"date", "birth_date"}
 
 
@@ -38,26 +40,25 @@ class Deidentifier:
         self.settings = settings
         self._key = load_key(settings.key_file, outside) if settings.key_file else None
         self._secret = secret_of(self._key) if self._key else hashlib.sha256(f"seed {seed}".encode()).digest()
-        self._more: Callable[[str], list[Finding]] | None = None
-        if settings.ner_model:
-            from pediatricsgpt.corpus.deidentify.ner import TokenClassifier
-
-            self._more = TokenClassifier(settings.ner_model)
+        self._find = finder_of(settings)
 
     def __call__(self, records: Sequence[Record]) -> tuple[list[Record], list[Reject], Counter[str]]:
         """De-identify a batch.
 
         Returns:
             Kept records, rejects (those in which a number could still be read afterwards), and how many items of each
-            kind were replaced. Records of `exempt_kinds` stay as they are.
+            kind were replaced. Records of exempt kinds and sources keep their text and say `deidentify_exempt`.
         """
         kept: list[Record] = []
         rejects: list[Reject] = []
         counts: Counter[str] = Counter()
         sealed: dict[str, dict[str, str]] = {}
         for record in records:
-            if not self.settings.enabled or record.source.kind in self.settings.exempt_kinds:
+            if not self.settings.enabled:
                 kept.append(record)
+                continue
+            if self._is_exempt(record):
+                kept.append(replace(record, steps=[*record.steps, EXEMPT_STEP]))
                 continue
             changed, left = self._record(record, counts, sealed)
             if left:
@@ -69,6 +70,10 @@ class Deidentifier:
         if self._key and self.settings.key_file:
             seal(self.settings.key_file, self._key, sealed)
         return kept, rejects, counts
+
+    def _is_exempt(self, record: Record) -> bool:
+        source, settings = record.source, self.settings
+        return source.kind in settings.exempt_kinds or source.name in settings.exempt_sources
 
     def _record(self, record: Record, counts: Counter[str], sealed: dict[str, dict[str, str]]) -> tuple[Record, str]:
         texts = list(_texts(record))
@@ -82,11 +87,6 @@ class Deidentifier:
         changed = [_replaced(text, findings, surrogates, pairs) for text, findings in zip(texts, found, strict=True)]
         left = next((item.kind for text in changed for item in find(text) if item.kind not in _KEPT), "")
         return _with_texts(record, iter(changed)), left
-
-    def _find(self, text: str) -> list[Finding]:
-        if not text:
-            return []
-        return find(text) if self._more is None else union(text, find(text), self._more(text))
 
     def _surrogates(self, record: Record, texts: Sequence[str]) -> Surrogates:
         visit, year = visit_of([date for text in texts for date in dates(half_width(text))])
