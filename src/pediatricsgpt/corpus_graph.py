@@ -218,13 +218,14 @@ def _read(index: int, context: Context) -> dict[str, Any]:
 
 def _measure_deidentification(context: Context) -> dict[str, Any]:
     """Fails where the measured recall is below the floor of the recipe: nothing is built, so nothing is published."""
+    from pediatricsgpt.corpus.deidentify.find import finder_of
     from pediatricsgpt.corpus.deidentify.measure import check_floor, measure
 
     settings = context.recipe.corpus.deidentify
     if not settings.enabled:
         write_json(context.folder / MEASURED, {"enabled": False})
         return {}
-    measured = measure()
+    measured = measure(finder=finder_of(settings))
     write_json(context.folder / MEASURED, {"enabled": True, **measured.as_dict()})
     check_floor(measured, settings)
     return {}

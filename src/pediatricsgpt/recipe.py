@@ -133,7 +133,8 @@ def documentation(model: type[BaseModel] = Recipe, indent: int = 0) -> Iterator[
     pad = "  " * indent
     for name, field in model.model_fields.items():
         inner = _settings_class(field.annotation)
-        yield f"{pad}# {field.description or (inner.__doc__ if inner else '')}".rstrip()
+        meaning = " ".join((field.description or (inner.__doc__ if inner else "") or "").split())
+        yield f"{pad}# {meaning}".rstrip()
         if inner is None:
             default = "" if field.is_required() else _yaml_value(field.get_default(call_default_factory=True))
             yield f"{pad}{name}: {default or '(required)'}"

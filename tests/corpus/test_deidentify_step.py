@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pediatricsgpt.corpus.deidentify import EXEMPT_STEP, STEP, Deidentifier, find, reidentify
+from pediatricsgpt.corpus.deidentify import EXEMPT_KIND_STEP, EXEMPT_STEP, STEP, Deidentifier, find, reidentify
 from pediatricsgpt.corpus.deidentify.dates import dates, shifted
 from pediatricsgpt.corpus.deidentify.key import sealed_file
 from pediatricsgpt.corpus.deidentify.surrogates import Surrogates
@@ -104,11 +104,12 @@ def test_published_books_and_exempt_sources_stay_as_they_are_and_say_so(make) ->
     book = make.section("执笔：陈志敏", "诊疗规范", kind="guideline")
     dialogue = make.dialogue("我叫高思远", "高思远您好")
     settings = DeidentifySettings(exempt_sources=[dialogue.source.name])
-    kept, rejects, counts = Deidentifier(settings, 17)([book, dialogue])
-    assert [record.content() for record in kept] == [book.content(), dialogue.content()]
-    assert [record.steps for record in kept] == [[*record.steps, EXEMPT_STEP] for record in (book, dialogue)]
-    assert not rejects
-    assert not counts
+    for record, how, step in ((book, SETTINGS, EXEMPT_KIND_STEP), (dialogue, settings, EXEMPT_STEP)):
+        (kept,), rejects, counts = Deidentifier(how, 17)([record])
+        assert kept.content() == record.content()
+        assert kept.steps == [*record.steps, step]
+        assert not rejects
+        assert not counts
     other = DeidentifySettings(exempt_sources=["another"])
     assert Deidentifier(other, 17)([dialogue])[0][0].steps[-1] == STEP
 

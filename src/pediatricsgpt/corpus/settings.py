@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from pediatricsgpt.endpoint.settings import TeacherSettings
 from pediatricsgpt.settings import Settings
@@ -327,3 +327,10 @@ class CorpusSettings(Settings):
         if twice:
             raise ValueError(f"two sources are named {', '.join(twice)}: every source needs a name of its own")
         return sources
+
+    @model_validator(mode="after")
+    def _exempt_sources_exist(self) -> CorpusSettings:
+        unknown = sorted(set(self.deidentify.exempt_sources) - {source.name for source in self.sources})
+        if unknown:
+            raise ValueError(f"deidentify.exempt_sources names {', '.join(unknown)}, and there is no such source")
+        return self

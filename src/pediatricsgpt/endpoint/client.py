@@ -142,8 +142,8 @@ class Endpoint:
         if self.settings.external and not (self.settings.allow_external and request.deidentified):
             raise UserError(
                 f"a row that is not de-identified must not leave this machine for {self.settings.base_url}; switch "
-                "corpus.deidentify on, take its source's kind out of corpus.deidentify.exempt_kinds, or use a model on "
-                "this machine",
+                "corpus.deidentify on; name a source that is about no patient in corpus.deidentify.exempt_sources; or "
+                "use a model on this machine",
                 "teacher.allow_external",
             )
 

@@ -128,7 +128,7 @@ def as_script(messages: Sequence[Message]) -> str:
 
 
 def is_deidentified(item: Record | Mapping[str, Any]) -> bool:
-    """Whether the provenance of a record or a row says that it was de-identified, or exempt from it by the recipe."""
+    """Whether the provenance of a record or a row says that it was de-identified, or exempt by its source's name."""
     if isinstance(item, Record):
         return any(step.name in DEIDENTIFY_STEPS for step in item.steps)
     return any(step["name"] in DEIDENTIFY_STEPS for step in item["steps"])

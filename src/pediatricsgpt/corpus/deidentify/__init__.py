@@ -8,9 +8,10 @@ refuse a corpus where that is too little.
 from pediatricsgpt.corpus.deidentify.find import Finding, find, finder_of
 from pediatricsgpt.corpus.deidentify.key import reidentify
 from pediatricsgpt.corpus.deidentify.measure import TEST_SET, Measured, Rate, check_floor, measure
-from pediatricsgpt.corpus.deidentify.step import EXEMPT_STEP, STEP, Deidentifier
+from pediatricsgpt.corpus.deidentify.step import EXEMPT_KIND_STEP, EXEMPT_STEP, STEP, Deidentifier
 
 __all__ = [
+    "EXEMPT_KIND_STEP",
     "EXEMPT_STEP",
     "STEP",
     "TEST_SET",

@@ -20,7 +20,9 @@ from pediatricsgpt.records import Message, Record, Reject, Step
 
 STEP = Step("deidentify", 2)
 EXEMPT_STEP = Step("deidentify_exempt", 1)
-"""What records of exempt sources carry instead: they were left as they are on purpose"""
+"""What records carry whose source the recipe exempts by its name: somebody decided that it is about no patient"""
+EXEMPT_KIND_STEP = Step("deidentify_exempt_kind", 1)
+"""What records carry whose kind is exempt: nobody looked at this source, so that it may not leave the machine"""
 _KEPT = NAMES | PLACES | {"date", "birth_date"}
 
 
@@ -47,7 +49,7 @@ class Deidentifier:
 
         Returns:
             Kept records, rejects (those in which a number could still be read afterwards), and how many items of each
-            kind were replaced. Records of exempt kinds and sources keep their text and say `deidentify_exempt`.
+            kind were replaced. Records of exempt kinds and sources keep their text, and their steps say so.
         """
         kept: list[Record] = []
         rejects: list[Reject] = []
@@ -57,8 +59,8 @@ class Deidentifier:
             if not self.settings.enabled:
                 kept.append(record)
                 continue
-            if self._is_exempt(record):
-                kept.append(replace(record, steps=[*record.steps, EXEMPT_STEP]))
+            if exempt := self._exempt(record):
+                kept.append(replace(record, steps=[*record.steps, exempt]))
                 continue
             changed, left = self._record(record, counts, sealed)
             if left:
@@ -71,9 +73,10 @@ class Deidentifier:
             seal(self.settings.key_file, self._key, sealed)
         return kept, rejects, counts
 
-    def _is_exempt(self, record: Record) -> bool:
-        source, settings = record.source, self.settings
-        return source.kind in settings.exempt_kinds or source.name in settings.exempt_sources
+    def _exempt(self, record: Record) -> Step | None:
+        if record.source.name in self.settings.exempt_sources:
+            return EXEMPT_STEP
+        return EXEMPT_KIND_STEP if record.source.kind in self.settings.exempt_kinds else None
 
     def _record(self, record: Record, counts: Counter[str], sealed: dict[str, dict[str, str]]) -> tuple[Record, str]:
         texts = list(_texts(record))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pediatricsgpt.evaluation.report.drops import CURATED_COUNTS
-from pediatricsgpt.evaluation.report.files import RunFiles, expected
+from pediatricsgpt.evaluation.report.files import RunFiles, expected, is_exempt
 
 NODE = "corpus/deidentification"
 MEASURED = f"{NODE}/measured.json"
@@ -119,6 +119,5 @@ def _replaced(run: RunFiles) -> tuple[list[tuple[str, int]], int | None]:
 
 
 def _exempt(run: RunFiles, settings: Mapping[str, Any]) -> list[str]:
-    kinds = set(settings.get("exempt_kinds", ()))
     manifests = {name: run.manifest(f"corpus/sources/{name}") for name in run.sources}
-    return [name for name, one in manifests.items() if one and (one.settings or {}).get("kind") in kinds]
+    return [name for name, one in manifests.items() if one and is_exempt(one.settings or {}, settings)]

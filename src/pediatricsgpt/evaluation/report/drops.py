@@ -11,7 +11,7 @@ from itertools import takewhile
 from typing import Any
 
 from pediatricsgpt.evaluation.report import words
-from pediatricsgpt.evaluation.report.files import LEAKAGE, REJECTS, TRAIN_SETS, RunFiles, expected
+from pediatricsgpt.evaluation.report.files import LEAKAGE, REJECTS, TRAIN_SETS, RunFiles, expected, is_exempt
 
 CURATED_COUNTS = "corpus/curated/counts.json"
 RECORDS = "corpus/curated/records.parquet"
@@ -95,9 +95,7 @@ def _may_be_shown(run: RunFiles, node: str) -> bool:
     if manifest is None or checked is None:
         return False
     settings = (checked.settings or {}).get("deidentify", {})
-    return not settings.get("enabled", True) or (manifest.settings or {}).get("kind") in settings.get(
-        "exempt_kinds", ()
-    )
+    return not settings.get("enabled", True) or is_exempt(manifest.settings or {}, settings)
 
 
 def _curated_drops(run: RunFiles) -> list[Drop]:

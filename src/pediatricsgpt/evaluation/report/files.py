@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -216,3 +216,9 @@ def expected(where: Path) -> Iterator[None]:
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"not in the form that this version writes ({reason}); run its step again", where) from error
+
+
+def is_exempt(source: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether the recipe leaves a source as it is, by its kind or by its name."""
+    named = source.get("name") in settings.get("exempt_sources", ())
+    return named or source.get("kind") in settings.get("exempt_kinds", ())
