@@ -280,7 +280,13 @@ def _ray(work: Callable[[Part], int], parts: Sequence[Part], workers: int | None
 
     if not ray.is_initialized():
         address = os.environ.get("RAY_ADDRESS")
-        ray.init(address=address, num_cpus=None if address else workers, log_to_driver=False, include_dashboard=False)
+        # Only a cluster that is named: Ray itself would join any that happens to run on this machine.
+        ray.init(
+            address=address or "local",
+            num_cpus=None if address else workers,
+            log_to_driver=False,
+            include_dashboard=False,
+        )
 
     def batch(rows: dict[str, Any]) -> dict[str, Any]:
         return {"rows": [work(parts[number]) for number in rows["id"]]}
