@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import doctest
+import os
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -44,9 +47,9 @@ def test_every_block_of_settings_in_the_guide_is_good(block: str, tmp_path: Path
     assert load_recipe(path).name == "x"
 
 
-def test_the_guide_shows_a_source_of_every_kind_but_plain_text() -> None:
+def test_the_guide_shows_a_source_of_every_kind() -> None:
     sources = [source for block in map(yaml.safe_load, _blocks("yaml")) if isinstance(block, list) for source in block]
-    assert {source["kind"] for source in sources} == KINDS - {"text"}
+    assert {source["kind"] for source in sources} == KINDS
 
 
 def test_the_links_of_the_guide_lead_somewhere() -> None:
@@ -69,7 +72,7 @@ def test_the_python_of_the_guide_says_what_it_says(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.check
-def test_the_commands_of_the_guide_run_one_after_the_other(tmp_path: Path) -> None:
+def test_the_commands_of_the_guide_run_and_what_they_make_is_read(tmp_path: Path) -> None:
     for name in ("recipes", "examples"):
         (tmp_path / name).symlink_to(REPOSITORY / name)
     lines = [shlex.split(command) for command in _commands(CORPUS)]
@@ -77,6 +80,10 @@ def test_the_commands_of_the_guide_run_one_after_the_other(tmp_path: Path) -> No
     for program, *arguments in lines:
         assert program == "pedgpt"
         assert _run(tmp_path, arguments)
+    (program,) = _blocks("python")
+    cache = os.environ | {"HF_HOME": str(tmp_path / "cache")}
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=cache, capture_output=True, text=True)
+    assert "'role': 'user'" in done.stdout, done.stderr
 
 
 def test_the_table_of_filters_has_every_one_with_its_default() -> None:

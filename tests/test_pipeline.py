@@ -102,7 +102,7 @@ def test_two_folders_give_the_same_bytes(finished: Path, tmp_path: Path) -> None
     pedgpt(tmp_path, "run", str(RECIPE), "--until", "experts")
     again = tmp_path / "runs/tiny"
     files = sorted(path.relative_to(again) for path in again.rglob("*") if path.suffix in (".parquet", ".safetensors"))
-    assert len(files) == 7 + 6 + 5  # sources, corpus (the held-out set is not needed yet), models
+    assert len(files) == 7 + 7 + 5  # sources, corpus, models
     assert [str(file) for file in files if (again / file).read_bytes() != (finished / file).read_bytes()] == []
 
 
@@ -126,7 +126,7 @@ def test_kept_and_rejected_is_read_at_every_step(finished: Path) -> None:
     assert counts["texts"] + counts["dialogues"] + counts["preference_pairs"] == records
     counts = made["preferences"]
     assert counts["prompts"] == counts["prompts_asked"] + counts["prompts_too_long"] + counts["prompts_not_drawn"]
-    assert counts["read"] == counts["prompts_asked"] + made["instructions"]["preference_pairs"]
+    assert counts["read"] == counts["prompts_asked"] + counts["safety_pairs"] + made["instructions"]["preference_pairs"]
     counts = made["cpt"]
     assert counts["texts"] == counts["texts_used"] + counts["texts_without_medicine"]
     left_out = counts["left_out_behaviour"] + counts["left_out_budget"]
@@ -144,6 +144,8 @@ def test_every_instruction_row_has_its_place(finished: Path) -> None:
     rows = _rows(finished, "instructions")
     pediatric = {row["id"] for row in rows if row["split"] == "train" and row["task"] in PEDIATRIC_TASKS}
     placed = [*pediatric, *(row["id"] for name in ("sft", "held_out") for row in _rows(finished, name))]
+    # but those that a test set holds
+    placed += [row["row"]["id"] for _, row in read_json_lines(finished / "corpus/sft/rejects.jsonl")]
     assert sorted(placed) == sorted(row["id"] for row in rows)
 
 

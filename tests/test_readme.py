@@ -77,7 +77,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_demo_learns_and_stays_within_its_memory(demo: Path) -> None:
     run = demo / "runs/demo"
     manifests = [read_manifest(path.parent) for path in run.rglob("manifest.json")]
-    assert len(manifests) == 25
+    assert len(manifests) == 26
     assert max(entry.peak_memory_mb for entry in manifests if entry) < 6 * 1024
     means = {
         model: yaml.safe_load((run / f"evaluation/{model}/held_out_loss.json").read_text())["mean"]

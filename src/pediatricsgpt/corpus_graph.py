@@ -29,7 +29,7 @@ from pediatricsgpt.records import (
 from pediatricsgpt.run import Context, Node
 
 if TYPE_CHECKING:
-    from pediatricsgpt.corpus.settings import CorpusSettings
+    from pediatricsgpt.corpus.settings import DeidentifySettings
 
 RECORDS = "records.parquet"
 REJECTS = "rejects.jsonl"
@@ -62,7 +62,11 @@ def without_teacher(settings: Any) -> dict[str, Any]:
 
 def nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
     """The nodes that need no model, each after everything that it needs."""
-    return [*_source_nodes(recipe, recipe_folder), *_record_nodes(recipe), *_set_nodes(recipe, recipe_folder)]
+    return [
+        *_source_nodes(recipe, recipe_folder),
+        *_record_nodes(recipe, recipe_folder),
+        *_set_nodes(recipe, recipe_folder),
+    ]
 
 
 def _source_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
@@ -81,8 +85,9 @@ def _source_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
     ]
 
 
-def _record_nodes(recipe: Recipe) -> list[Node]:
+def _record_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
     corpus = recipe.corpus
+    model = [recipe_folder / corpus.deidentify.ner_model] if corpus.deidentify.ner_model else []
     sources = tuple(f"corpus/sources/{source.name}" for source in corpus.sources)
     steps = {name: dump(getattr(corpus, name)) for name in ("deidentify", "clean", "quality", "deduplicate", "split")}
     return [
@@ -92,6 +97,7 @@ def _record_nodes(recipe: Recipe) -> list[Node]:
             {"deidentify": steps["deidentify"]},
             modules("corpus.deidentify.measure"),
             _measure_deidentification,
+            files=lambda: model,
         ),
         Node(
             "corpus/curated",
@@ -99,6 +105,7 @@ def _record_nodes(recipe: Recipe) -> list[Node]:
             {**steps, "seed": recipe.seed, "order": sources},
             modules("corpus.execute"),
             _curate,
+            files=lambda: model,
         ),
     ]
 
@@ -221,7 +228,7 @@ def _measure_deidentification(context: Context) -> dict[str, Any]:
     from pediatricsgpt.corpus.deidentify.find import finder_of
     from pediatricsgpt.corpus.deidentify.measure import check_floor, measure
 
-    settings = context.recipe.corpus.deidentify
+    settings = _located(context.recipe.corpus.deidentify, context.recipe_folder, run_folder(context))
     if not settings.enabled:
         write_json(context.folder / MEASURED, {"enabled": False})
         return {}
@@ -235,7 +242,9 @@ def _curate(context: Context) -> dict[str, Any]:
     from pediatricsgpt.corpus.execute import curate, parts_of
 
     files = [folder / RECORDS for name, folder in context.inputs.items() if name != _DEIDENTIFICATION]
-    settings = _with_key(context.recipe.corpus, context.recipe_folder, run_folder(context))
+    corpus = context.recipe.corpus
+    located = _located(corpus.deidentify, context.recipe_folder, run_folder(context))
+    settings = corpus.model_copy(update={"deidentify": located})
     total = sum(part.rows for part in parts_of(files))
     with progress(context.console, "records", total) as advance:
         counts = curate(files, settings, context.recipe.seed, context.folder, advance)
@@ -243,15 +252,21 @@ def _curate(context: Context) -> dict[str, Any]:
     return {"read": total, "kept": kept, "rejected": total - kept}
 
 
-def _with_key(corpus: CorpusSettings, recipe_folder: Path, run_folder: Path) -> CorpusSettings:
-    """The settings with the key file's path made absolute: the steps run in other processes, perhaps elsewhere."""
-    if corpus.deidentify.key_file is None:
-        return corpus
-    from pediatricsgpt.corpus.deidentify.key import load_key
+def _located(settings: DeidentifySettings, recipe_folder: Path, run_folder: Path) -> DeidentifySettings:
+    """The settings with absolute paths: the steps run in other processes, perhaps elsewhere.
 
-    key_file = (recipe_folder / corpus.deidentify.key_file).resolve()
-    load_key(key_file, outside=(recipe_folder, run_folder))
-    return corpus.model_copy(update={"deidentify": corpus.deidentify.model_copy(update={"key_file": key_file})})
+    Raises:
+        UserError: the key lies where whoever gets the corpus gets it, too.
+    """
+    changed: dict[str, Path] = {}
+    if settings.key_file is not None:
+        from pediatricsgpt.corpus.deidentify.key import load_key
+
+        changed["key_file"] = (recipe_folder / settings.key_file).resolve()
+        load_key(changed["key_file"], outside=(recipe_folder, run_folder))
+    if settings.ner_model is not None:
+        changed["ner_model"] = (recipe_folder / settings.ner_model).resolve()
+    return settings.model_copy(update=changed)
 
 
 def _instructions(context: Context) -> dict[str, Any]:
@@ -310,12 +325,15 @@ def _sft_set(context: Context) -> dict[str, Any]:
 
 
 def _expert_set(context: Context) -> dict[str, Any]:
+    """Balanced from what is left without the test items, so that the three tasks stay equal."""
     from pediatricsgpt.corpus.build.expert_set import expert_set
+    from pediatricsgpt.corpus.build.rows import trained
 
-    built = expert_set(instruction_rows(context), context.recipe.corpus.build.experts, context.recipe.seed)
+    kept, dropped, report = _without_test_items(context, list(filter(trained, instruction_rows(context))))
+    built = expert_set(kept, context.recipe.corpus.build.experts, context.recipe.seed)
     write_json(context.folder / "counts.json", {task: asdict(count) for task, count in built.counts.items()})
-    kept, counts = write_training_set(context, built.rows, "instruction")
-    return {**counts, **_by_task(kept)}
+    _write_set(context, built.rows, "instruction", dropped, report)
+    return {"rows": len(built.rows), "decontaminated": len(dropped), **_by_task(built.rows)}
 
 
 def _held_out_set(context: Context) -> dict[str, Any]:
@@ -339,17 +357,30 @@ def write_training_set(
     Returns:
         The rows that are left, and counts for the manifest.
     """
+    kept, dropped, report = _without_test_items(context, rows)
+    _write_set(context, kept, contract, [*(rejects or []), *dropped], report)
+    return kept, {"rows": len(kept), "decontaminated": len(dropped)}
+
+
+def _without_test_items(
+    context: Context, rows: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[Reject], dict[str, Any]]:
+    """Rows that hold nothing of the held-out rows and the named test sets, the others, and the leakage report."""
     from pediatricsgpt.corpus.decontaminate import build_index, decontaminate, load_test_set, row_items
 
     settings = context.recipe.corpus.decontaminate
     test_sets = {"held_out": row_items(read_rows(context.inputs[_HELD_OUT] / ROWS, "instruction"))}
     test_sets |= {one.name: load_test_set(one, context.recipe_folder).items for one in settings.against}
-    found, dropped, report = decontaminate(rows, build_index(test_sets, settings), settings, context.folder.stem)
-    kept = [dict(row) for row in found]
-    write_rows(context.folder / ROWS, kept, contract)
-    write_rejects(context, [*(rejects or []), *dropped])
+    kept, dropped, report = decontaminate(rows, build_index(test_sets, settings), settings, context.folder.stem)
+    return [dict(row) for row in kept], dropped, report
+
+
+def _write_set(
+    context: Context, rows: list[dict[str, Any]], contract: SchemaName, rejects: list[Reject], report: dict[str, Any]
+) -> None:
+    write_rows(context.folder / ROWS, rows, contract)
+    write_rejects(context, rejects)
     write_json(context.folder / LEAKAGE, report)
-    return kept, {"rows": len(kept), "decontaminated": len(dropped)}
 
 
 def _by_task(rows: list[dict[str, Any]]) -> dict[str, int]:

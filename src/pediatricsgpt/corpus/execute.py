@@ -281,12 +281,11 @@ def _ray(work: Callable[[Part], int], parts: Sequence[Part], workers: int | None
     if not ray.is_initialized():
         address = os.environ.get("RAY_ADDRESS")
         # Only a cluster that is named: Ray itself would join any that happens to run on this machine.
-        ray.init(
-            address=address or "local",
-            num_cpus=None if address else workers,
-            log_to_driver=False,
-            include_dashboard=False,
-        )
+        cpus = None if address else workers
+        try:
+            ray.init(address=address or "local", num_cpus=cpus, log_to_driver=False, include_dashboard=False)
+        except (ConnectionError, RuntimeError) as error:
+            raise UserError(f"no Ray cluster answers there: {error}", f"RAY_ADDRESS={address}") from error
 
     def batch(rows: dict[str, Any]) -> dict[str, Any]:
         return {"rows": [work(parts[number]) for number in rows["id"]]}
