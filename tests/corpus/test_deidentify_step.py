@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import re
 import stat
 from pathlib import Path
@@ -215,3 +216,20 @@ def test_processes_that_make_the_key_at_once_agree(make, tmp_path: Path) -> None
         results = list(pool.map(lambda _: Deidentifier(settings, 17)([record])[0], range(8)))
     assert all(result == results[0] for result in results)
     assert said(reidentify(results[0], settings.key_file)[0]) == said(record)
+
+
+def test_headings_and_files_that_name_somebody_do_so_nowhere(make) -> None:
+    record = make.section(
+        "发热3天，咳嗽有痰。", "患儿李梓涵的病历", "患儿李梓涵，主诉", kind="text", group="document:患儿李梓涵的病历"
+    )
+    record.source.locator.section = "患儿李梓涵，主诉 (line 3)"
+    other = make.section("体温38.5度。", "患儿李梓涵的病历", "查体", kind="text", group="document:患儿李梓涵的病历")
+    (changed, beside), _, _ = Deidentifier(SETTINGS, 17)([record, other])
+    whole = json.dumps(changed.as_dict(), ensure_ascii=False)
+    assert "李梓涵" not in whole
+    assert changed.source.locator.section == f"{changed.title[1]} (line 3)"
+    assert changed.group == beside.group
+    assert changed.group.startswith("document:")
+    assert changed.source.file == beside.source.file
+    assert changed.source.file.endswith(".json")
+    assert record.source.locator.section == "患儿李梓涵，主诉 (line 3)"

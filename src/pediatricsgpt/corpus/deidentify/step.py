@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ EXEMPT_STEP = Step("deidentify_exempt", 1)
 """What records carry whose source the recipe exempts by its name: somebody decided that it is about no patient"""
 EXEMPT_KIND_STEP = Step("deidentify_exempt_kind", 1)
 """What records carry whose kind is exempt: nobody looked at this source, so that it may not leave the machine"""
+_HASHED_GROUPS = ("dialogue", "recording")
 _KEPT = NAMES | PLACES | {"date", "birth_date"}
 
 
@@ -43,6 +45,7 @@ class Deidentifier:
         self._key = load_key(settings.key_file, outside) if settings.key_file else None
         self._secret = secret_of(self._key) if self._key else hashlib.sha256(f"seed {seed}".encode()).digest()
         self._find = finder_of(settings)
+        self._names: dict[str, str] = {}
 
     def __call__(self, records: Sequence[Record]) -> tuple[list[Record], list[Reject], Counter[str]]:
         """De-identify a batch.
@@ -81,6 +84,7 @@ class Deidentifier:
     def _record(self, record: Record, counts: Counter[str], sealed: dict[str, dict[str, str]]) -> tuple[Record, str]:
         texts = list(_texts(record))
         found = [self._find(text) for text in texts]
+        record = self._with_safe_names(record)
         if not any(found):
             return replace(record, steps=[*record.steps, STEP]), ""
         found = _everywhere(texts, found)
@@ -90,6 +94,25 @@ class Deidentifier:
         changed = [_replaced(text, findings, surrogates, pairs) for text, findings in zip(texts, found, strict=True)]
         left = next((item.kind for text in changed for item in find(text) if item.kind not in _KEPT), "")
         return _with_texts(record, iter(changed)), left
+
+    def _with_safe_names(self, record: Record) -> Record:
+        """Whom a file or a document is named after is not said in its name either."""
+        kind, _, name = record.group.partition(":")
+        group = record.group if kind in _HASHED_GROUPS else f"{kind}:{self._safe_name(name)}"
+        file = self._safe_name(record.source.file)
+        if (group, file) == (record.group, record.source.file):
+            return record
+        return replace(record, group=group, source=replace(record.source, file=file))
+
+    def _safe_name(self, name: str) -> str:
+        """A name with marks in place of what identifies; equal names get equal marks. There are few: remembered."""
+        if name not in self._names:
+            marked = list(name)
+            for finding in reversed([item for item in self._find(name) if item.kind != "date"]):
+                mark = hmac.new(self._secret, finding.text.encode("utf-8", "surrogatepass"), hashlib.sha256)
+                marked[finding.start : finding.end] = f"[{mark.hexdigest()[:8]}]"
+            self._names[name] = "".join(marked)
+        return self._names[name]
 
     def _surrogates(self, record: Record, texts: Sequence[str]) -> Surrogates:
         visit, year = visit_of([date for text in texts for date in dates(half_width(text))])
@@ -110,6 +133,13 @@ def _texts(record: Record) -> Iterator[str]:
     yield from record.title
     for side in (record.messages, record.chosen, record.rejected):
         yield from (turn["content"] for turn in side)
+    if _names_a_heading(record):
+        yield record.source.locator.section or ""
+
+
+def _names_a_heading(record: Record) -> bool:
+    """Whether the place in the source repeats a heading; that of a recording has times and terms only."""
+    return bool(record.source.locator.section) and record.source.kind != "recording"
 
 
 def _with_texts(record: Record, texts: Iterator[str]) -> Record:
@@ -118,7 +148,7 @@ def _with_texts(record: Record, texts: Iterator[str]) -> Record:
     def turns(messages: Sequence[Message]) -> list[Message]:
         return [{"role": turn["role"], "content": next(texts)} for turn in messages]
 
-    return replace(
+    changed = replace(
         record,
         text=next(texts),
         title=[next(texts) for _ in record.title],
@@ -127,6 +157,9 @@ def _with_texts(record: Record, texts: Iterator[str]) -> Record:
         rejected=turns(record.rejected),
         steps=[*record.steps, STEP],
     )
+    if _names_a_heading(record):
+        changed.source = replace(record.source, locator=replace(record.source.locator, section=next(texts)))
+    return changed
 
 
 def _everywhere(texts: Sequence[str], found: Sequence[list[Finding]]) -> list[list[Finding]]:
