@@ -15,7 +15,9 @@ from pediatricsgpt.corpus.deidentify.dates import dates, shifted
 from pediatricsgpt.corpus.deidentify.key import sealed_file
 from pediatricsgpt.corpus.deidentify.surrogates import Surrogates
 from pediatricsgpt.corpus.settings import DeidentifySettings
+from pediatricsgpt.corpus.sources.file import dialogue_group
 from pediatricsgpt.errors import UserError
+from pediatricsgpt.records import content_id
 
 TURNS = (
     "医生您好，我是高思远的妈妈李桂芳，孩子小名壮壮，2019年3月5日出生，就诊日期2022年4月20日，电话13812345678，"
@@ -97,7 +99,7 @@ def test_all_shapes_and_titles(make) -> None:
     whole = str([record.content() for record in kept])
     assert "沈雨桐" not in whole
     assert "高思远" not in whole
-    assert [record.id for record in kept] == [record.id for record in records]
+    assert [record.id for record in kept] == [content_id(record.content()) for record in kept]
     assert all(record.steps[-1].name == "deidentify" for record in kept)
 
 
@@ -123,9 +125,11 @@ def test_result_does_not_depend_on_batches_and_does_on_the_seed(make) -> None:
     assert Deidentifier(SETTINGS, 18)(records)[0] != whole
 
 
-def test_one_group_has_one_shift_and_one_surrogate(make) -> None:
-    records = [make.dialogue(f"{n}月9日发烧，我叫高思远", "好的，多喝水。", group="patient:1") for n in (3, 4)]
-    first, second = (said(record) for record in Deidentifier(SETTINGS, 17)(records)[0])
+def test_with_a_key_one_patient_has_one_shift_and_one_surrogate(make, tmp_path) -> None:
+    said_of = {3: "发烧，我叫高思远", 4: "又咳嗽了两天，我叫高思远"}
+    records = [make.dialogue(f"{n}月9日{text}", "好的，多喝水。", group="patient:1") for n, text in said_of.items()]
+    keyed = DeidentifySettings(key_file=tmp_path / "key")
+    first, second = (said(record) for record in Deidentifier(keyed, 17)(records)[0])
     assert first.split("我叫")[1] == second.split("我叫")[1]
     moved = [next(iter(dates(text))) for text in (first, second)]
     gap = datetime.date(2023, moved[1].month, moved[1].day) - datetime.date(2023, moved[0].month, moved[0].day)
@@ -233,3 +237,21 @@ def test_headings_and_files_that_name_somebody_do_so_nowhere(make) -> None:
     assert changed.source.file == beside.source.file
     assert changed.source.file.endswith(".json")
     assert record.source.locator.section == "患儿李梓涵，主诉 (line 3)"
+
+
+def test_without_a_key_nothing_confirms_who_guesses_a_name(make) -> None:
+    """What is published is the same whatever the name was: no hash of it, keyed with the recipe's seed, is in it."""
+    published = []
+    for name in ("王小明", "李大山"):
+        record = make.dialogue(f"我叫{name}，孩子发烧三天了怎么办？", f"{name}您好，多喝水。")
+        record.group = dialogue_group(record.messages)
+        (changed,), _, _ = Deidentifier(SETTINGS, 17)([record])
+        published.append(changed.as_dict())
+    assert published[0] == published[1]
+
+
+def test_a_department_that_names_somebody_does_so_nowhere(make) -> None:
+    record = make.dialogue("孩子咳嗽", "多喝水。", department="王小明 13812345678")
+    (changed,), _, _ = Deidentifier(SETTINGS, 17)([record])
+    assert "王小明" not in changed.department
+    assert "13812345678" not in changed.department

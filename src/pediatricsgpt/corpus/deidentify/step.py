@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,8 @@ from pediatricsgpt.corpus.deidentify.nicknames import may_repeat
 from pediatricsgpt.corpus.deidentify.numbers import half_width
 from pediatricsgpt.corpus.deidentify.surrogates import Surrogates, visit_of
 from pediatricsgpt.corpus.settings import DeidentifySettings
-from pediatricsgpt.records import Message, Record, Reject, Step
+from pediatricsgpt.corpus.sources.file import dialogue_group
+from pediatricsgpt.records import Message, Record, Reject, Step, content_id
 
 STEP = Step("deidentify", 2)
 EXEMPT_STEP = Step("deidentify_exempt", 1)
@@ -45,7 +45,7 @@ class Deidentifier:
         self._key = load_key(settings.key_file, outside) if settings.key_file else None
         self._secret = secret_of(self._key) if self._key else hashlib.sha256(f"seed {seed}".encode()).digest()
         self._find = finder_of(settings)
-        self._names: dict[str, str] = {}
+        self._names: dict[tuple[str, str], str] = {}
 
     def __call__(self, records: Sequence[Record]) -> tuple[list[Record], list[Reject], Counter[str]]:
         """De-identify a batch.
@@ -89,41 +89,48 @@ class Deidentifier:
             return replace(record, steps=[*record.steps, STEP]), ""
         found = _everywhere(texts, found)
         counts.update(finding.kind for findings in found for finding in findings)
-        surrogates = self._surrogates(record, texts)
-        pairs = sealed.setdefault(record.id, {}) if self._key else {}
+        surrogates = self._surrogates(record, texts, found)
+        pairs: dict[str, str] = {}
         changed = [_replaced(text, findings, surrogates, pairs) for text, findings in zip(texts, found, strict=True)]
         left = next((item.kind for text in changed for item in find(text) if item.kind not in _KEPT), "")
-        return _with_texts(record, iter(changed)), left
+        safe = _renamed(_with_texts(record, iter(changed)))
+        if self._key:
+            sealed.setdefault(safe.id, {}).update(pairs)
+        return safe, left
 
     def _with_safe_names(self, record: Record) -> Record:
-        """Whom a file or a document is named after is not said in its name either."""
+        """Whom a file, a document or a department is named after is not said in its name either."""
         kind, _, name = record.group.partition(":")
-        group = record.group if kind in _HASHED_GROUPS else f"{kind}:{self._safe_name(name)}"
-        file = self._safe_name(record.source.file)
-        if (group, file) == (record.group, record.source.file):
+        mark = record.source.file_hash[:8]
+        group = record.group if kind in _HASHED_GROUPS else f"{kind}:{self._safe_name(name, mark)}"
+        file, department = self._safe_name(record.source.file, mark), self._safe_name(record.department, "")
+        if (group, file, department) == (record.group, record.source.file, record.department):
             return record
-        return replace(record, group=group, source=replace(record.source, file=file))
+        return replace(record, group=group, department=department, source=replace(record.source, file=file))
 
-    def _safe_name(self, name: str) -> str:
-        """A name with marks in place of what identifies; equal names get equal marks. There are few: remembered."""
-        if name not in self._names:
+    def _safe_name(self, name: str, mark: str) -> str:
+        """A name with a mark in place of what identifies. There are few: they are remembered."""
+        if (name, mark) not in self._names:
             marked = list(name)
             for finding in reversed([item for item in self._find(name) if item.kind != "date"]):
-                mark = hmac.new(self._secret, finding.text.encode("utf-8", "surrogatepass"), hashlib.sha256)
-                marked[finding.start : finding.end] = f"[{mark.hexdigest()[:8]}]"
-            self._names[name] = "".join(marked)
-        return self._names[name]
+                marked[finding.start : finding.end] = f"[{mark}]"
+            self._names[name, mark] = "".join(marked)
+        return self._names[name, mark]
 
-    def _surrogates(self, record: Record, texts: Sequence[str]) -> Surrogates:
+    def _surrogates(self, record: Record, texts: Sequence[str], found: Sequence[Sequence[Finding]]) -> Surrogates:
         visit, year = visit_of([date for text in texts for date in dates(half_width(text))])
+        around = None if self._key else "\0".join(map(_around, texts, found))
+        # The group of a dialogue is a hash of its opening question, in which a name may stand.
+        group = around if around is not None and record.group.startswith("dialogue:") else record.group
         return Surrogates(
             self._secret,
-            record.group,
+            group,
             self.settings.surrogates,
             self.settings.max_shift_days,
             "\n".join(texts),
             visit,
             year,
+            around,
         )
 
 
@@ -135,6 +142,22 @@ def _texts(record: Record) -> Iterator[str]:
         yield from (turn["content"] for turn in side)
     if _names_a_heading(record):
         yield record.source.locator.section or ""
+
+
+def _around(text: str, findings: Sequence[Finding]) -> str:
+    """The text without what was found in it."""
+    parts, position = [], 0
+    for finding in findings:
+        parts.append(text[position : finding.start])
+        position = finding.end
+    return "".join([*parts, text[position:]])
+
+
+def _renamed(record: Record) -> Record:
+    """Id and group of a record by what it says now: hashes of the original would confirm whoever guesses a name."""
+    kind = record.group.partition(":")[0]
+    group = dialogue_group(record.messages) if kind == "dialogue" else record.group
+    return replace(record, id=content_id(record.content()), group=group)
 
 
 def _names_a_heading(record: Record) -> bool:

@@ -22,9 +22,11 @@ Style = Literal["realistic", "placeholder"]
 class Surrogates:
     """The surrogates of one record.
 
-    They come from a keyed hash (HMAC-SHA-256) of `secret`, the record's group and the original, so that the same name
-    gives the same surrogate in every record of a patient; only where two persons of one record would get the same one
-    does the later one move on. Dates of one group move by one constant number of days.
+    With a key they come from a keyed hash (HMAC-SHA-256) of `secret`, the record's group and the original, so that the
+    same name gives the same surrogate in every record of a patient; only where two persons of one record would get the
+    same one does the later one move on. Without a key everybody knows the secret, and who guesses a name could try
+    whether it gives the surrogate: then they come from the text around the names (`around`) and their order instead.
+    Dates of one group move by one constant number of days.
     """
 
     secret: bytes
@@ -36,6 +38,8 @@ class Surrogates:
     visit: datetime.date | None = None
     """When the patient was seen, where the record says so: a date of birth then becomes an age"""
     year: int | None = None
+    around: str | None = None
+    """The text without what was found, where there is no key"""
     _given: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @property
@@ -65,7 +69,8 @@ class Surrogates:
         known = self._given.get((pool, original))
         if known:
             return known
-        names, at = _pool(pool), self._hash(pool, original)
+        subject = original if self.around is None else f"{self.around}\0{len(self._given)}"
+        names, at = _pool(pool), self._hash(pool, subject)
         taken = {value for (kind, _), value in self._given.items() if kind == pool}
         order = [names[(at + step) % len(names)] for step in range(len(names))]
         free = [name for name in order if name not in taken and name != original]
