@@ -147,6 +147,7 @@ def test_code_version_follows_imports_and_ignores_comments(monkeypatch: pytest.M
 
     def version() -> str:
         manifest._code_of.cache_clear()
+        manifest._data_version.cache_clear()
         return manifest.code_version(["pediatricsgpt.a"])
 
     first = version()
@@ -155,9 +156,21 @@ def test_code_version_follows_imports_and_ignores_comments(monkeypatch: pytest.M
     (package / "b.py").write_text("def f():\n    return 2\n")
     changed = version()
     assert changed != first
-    (package / "rules.yaml").write_text("a: 1")
-    assert version() != changed
+    seen = {changed}
+    (package / "prompts").mkdir()
+    (package / "__pycache__").mkdir()
+    for data in ("rules.yaml", "prompts/ask.md", "weights.npz", "prompts/words.txt"):
+        (package / data).write_text("a: 1")
+        assert version() not in seen
+        seen.add(version())
+    last = version()
+    (package / "__pycache__" / "a.nbi").write_text("compiled")
+    (package / "room").mkdir()
+    (package / "room" / "__init__.py").write_text("")
+    (package / "room" / "other.yaml").write_text("b: 1")
+    assert version() == last
     manifest._code_of.cache_clear()
+    manifest._data_version.cache_clear()
 
 
 def test_two_processes_cannot_hold_one_run(tmp_path: Path) -> None:

@@ -7,13 +7,14 @@ deidentification measures, before anything is built, how well personal data are 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pediatricsgpt import teachers
+from pediatricsgpt.manifest import digest
 from pediatricsgpt.progress import progress
 from pediatricsgpt.recipe import Recipe
 from pediatricsgpt.records import (
@@ -27,9 +28,6 @@ from pediatricsgpt.records import (
     write_rows,
 )
 from pediatricsgpt.run import Context, Node
-
-if TYPE_CHECKING:
-    from pediatricsgpt.corpus.settings import DeidentifySettings
 
 RECORDS = "records.parquet"
 REJECTS = "rejects.jsonl"
@@ -60,6 +58,14 @@ def without_teacher(settings: Any) -> dict[str, Any]:
     return {name: value for name, value in dump(settings).items() if name not in ("teacher", "weaker")}
 
 
+def base_files(recipe: Recipe, recipe_folder: Path) -> list[Path]:
+    """What the base depends on: the tokenizer of a new model, or the folder of an existing one."""
+    named = recipe.model.tokenizer if recipe.model.init else recipe.model.base
+    folder = recipe_folder / str(named)
+    files = [folder] if folder.is_dir() else []
+    return files + ([recipe_folder / recipe.model.chat_template] if recipe.model.chat_template else [])
+
+
 def nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
     """The nodes that need no model, each after everything that it needs."""
     return [
@@ -88,6 +94,7 @@ def _source_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
 def _record_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
     corpus = recipe.corpus
     model = [recipe_folder / corpus.deidentify.ner_model] if corpus.deidentify.ner_model else []
+    key = [recipe_folder / corpus.deidentify.key_file] if corpus.deidentify.key_file else []
     sources = tuple(f"corpus/sources/{source.name}" for source in corpus.sources)
     steps = {name: dump(getattr(corpus, name)) for name in ("deidentify", "clean", "quality", "deduplicate", "split")}
     return [
@@ -97,7 +104,7 @@ def _record_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
             {"deidentify": steps["deidentify"]},
             modules("corpus.deidentify.measure"),
             _measure_deidentification,
-            files=lambda: model,
+            files=lambda: [*model, *(file for file in key if file.is_file())],
         ),
         Node(
             "corpus/curated",
@@ -112,6 +119,7 @@ def _record_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
 
 def _set_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
     build, seed = recipe.corpus.build, {"seed": recipe.seed}
+    tokens = build.cpt.unit == "tokens"
     own = (build.behaviour.file, build.behaviour.safety_file)
     behaviour = [recipe_folder / file for file in own if file is not None]
     rules = {name: without_teacher(getattr(build, name)) for name in ("role_play", "reconstruct", "distill")}
@@ -130,9 +138,10 @@ def _set_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
         recipe_folder,
         "corpus/cpt",
         ("corpus/curated", "corpus/instructions"),
-        {"cpt": dump(build.cpt), **seed},
-        ("corpus.build.hybrid",),
+        {"cpt": dump(build.cpt), **seed, **({"model": dump(recipe.model)} if tokens else {})},
+        ("corpus.build.hybrid", *(("models.load",) if tokens else ())),
         _cpt_set,
+        files=base_files(recipe, recipe_folder) if tokens else [],
     )
     sft = training_set_node(
         recipe, recipe_folder, "corpus/sft", ("corpus/instructions",), {}, ("corpus.build.sft",), _sft_set
@@ -153,6 +162,7 @@ def _set_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
         {"name": recipe.name},
         modules("corpus.card"),
         _card,
+        reads_all=True,
     )
     return [instructions, held_out, cpt, sft, experts, card]
 
@@ -166,6 +176,7 @@ def training_set_node(
     code: tuple[str, ...],
     work: Any,
     trains: bool = False,
+    files: Sequence[Path] = (),
 ) -> Node:
     """A node that builds a training set and takes out what stands in the held-out rows or a named test set."""
     against = recipe.corpus.decontaminate
@@ -175,7 +186,7 @@ def training_set_node(
         {**settings, "decontaminate": dump(against)},
         modules(*code, "corpus.decontaminate"),
         work,
-        files=lambda: [file for one in against.against for file in _test_files(one.path, recipe_folder)],
+        files=lambda: [*files, *(file for one in against.against for file in _test_files(one.path, recipe_folder))],
         trains=trains,
     )
 
@@ -226,47 +237,34 @@ def _read(index: int, context: Context) -> dict[str, Any]:
 def _measure_deidentification(context: Context) -> dict[str, Any]:
     """Fails where the measured recall is below the floor of the recipe: nothing is built, so nothing is published."""
     from pediatricsgpt.corpus.deidentify.find import finder_of
+    from pediatricsgpt.corpus.deidentify.key import load_key, located
     from pediatricsgpt.corpus.deidentify.measure import check_floor, measure
 
-    settings = _located(context.recipe.corpus.deidentify, context.recipe_folder, run_folder(context))
+    settings = located(context.recipe.corpus.deidentify, context.recipe_folder, run_folder(context))
     if not settings.enabled:
         write_json(context.folder / MEASURED, {"enabled": False})
         return {}
     measured = measure(finder=finder_of(settings))
-    write_json(context.folder / MEASURED, {"enabled": True, **measured.as_dict()})
+    # With another key the records get other surrogates: its mark makes what follows be done again.
+    mark = digest(load_key(settings.key_file).hex())[:16] if settings.key_file else None
+    write_json(context.folder / MEASURED, {"enabled": True, "key": mark, **measured.as_dict()})
     check_floor(measured, settings)
     return {}
 
 
 def _curate(context: Context) -> dict[str, Any]:
+    from pediatricsgpt.corpus.deidentify.key import located
     from pediatricsgpt.corpus.execute import curate, parts_of
 
     files = [folder / RECORDS for name, folder in context.inputs.items() if name != _DEIDENTIFICATION]
     corpus = context.recipe.corpus
-    located = _located(corpus.deidentify, context.recipe_folder, run_folder(context))
-    settings = corpus.model_copy(update={"deidentify": located})
+    own = located(corpus.deidentify, context.recipe_folder, run_folder(context))
+    settings = corpus.model_copy(update={"deidentify": own})
     total = sum(part.rows for part in parts_of(files))
     with progress(context.console, "records", total) as advance:
         counts = curate(files, settings, context.recipe.seed, context.folder, advance)
     kept = counts["split"]["kept"] if counts else 0
     return {"read": total, "kept": kept, "rejected": total - kept}
-
-
-def _located(settings: DeidentifySettings, recipe_folder: Path, run_folder: Path) -> DeidentifySettings:
-    """The settings with absolute paths: the steps run in other processes, perhaps elsewhere.
-
-    Raises:
-        UserError: the key lies where whoever gets the corpus gets it, too.
-    """
-    changed: dict[str, Path] = {}
-    if settings.key_file is not None:
-        from pediatricsgpt.corpus.deidentify.key import load_key
-
-        changed["key_file"] = (recipe_folder / settings.key_file).resolve()
-        load_key(changed["key_file"], outside=(recipe_folder, run_folder))
-    if settings.ner_model is not None:
-        changed["ner_model"] = (recipe_folder / settings.ner_model).resolve()
-    return settings.model_copy(update=changed)
 
 
 def _instructions(context: Context) -> dict[str, Any]:

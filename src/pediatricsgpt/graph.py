@@ -16,6 +16,7 @@ from pediatricsgpt.corpus_graph import (
     PASSES,
     RECORDS,
     ROWS,
+    base_files,
     dump,
     instruction_rows,
     modules,
@@ -27,13 +28,15 @@ from pediatricsgpt.corpus_graph import (
 )
 from pediatricsgpt.progress import progress
 from pediatricsgpt.recipe import Recipe
-from pediatricsgpt.records import read_records, write_json_lines
+from pediatricsgpt.records import Reject, read_records, write_json_lines
 from pediatricsgpt.run import Context, Node
 
 if TYPE_CHECKING:
     from pediatricsgpt.corpus.build.preferences_teacher import Side
     from pediatricsgpt.endpoint import Endpoint
 
+LOW_ANSWERS = "low_answers.jsonl"
+"""What this run's own model answered, until the pairs are made: a stop on the way costs none of them"""
 MODELS = ("base", "cpt", "sft", "dfpo", "experts")
 PHASES = MODELS[1:]
 
@@ -73,7 +76,7 @@ def _model_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
             {**dump(recipe.model), "seed": recipe.seed},
             modules("models.load"),
             _base,
-            files=lambda: _base_files(recipe, recipe_folder),
+            files=lambda: base_files(recipe, recipe_folder),
             trains=True,
         ),
         phase("cpt"),
@@ -89,7 +92,10 @@ def _model_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
                 "seed": recipe.seed,
                 "threads": recipe.threads,
             },
-            ("models.answers", "corpus.build.preferences", "corpus.build.preferences_teacher"),
+            (
+                "models.answers",
+                *(f"corpus.build.{name}" for name in ("preferences", "preferences_teacher", "behaviour", "general")),
+            ),
             _preferences,
             trains=True,
         ),
@@ -112,14 +118,6 @@ def _evaluation_nodes(recipe: Recipe) -> list[Node]:
         )
         for model in MODELS
     ]
-
-
-def _base_files(recipe: Recipe, recipe_folder: Path) -> list[Path]:
-    """What the base depends on: the tokenizer of a new model, or the folder of an existing one."""
-    named = recipe.model.tokenizer if recipe.model.init else recipe.model.base
-    folder = recipe_folder / str(named)
-    files = [folder] if folder.is_dir() else []
-    return files + ([recipe_folder / recipe.model.chat_template] if recipe.model.chat_template else [])
 
 
 def _base(context: Context) -> dict[str, Any]:
@@ -173,8 +171,9 @@ def _preferences(context: Context) -> dict[str, Any]:
     own = resolved(context.recipe.corpus.build, context.recipe_folder).behaviour
     safety = behaviour.safety_pairs(own) if settings.safety_pairs else []
     pairs = [*medical, *general_pairs, *safety]
+    (context.folder / LOW_ANSWERS).unlink(missing_ok=True)
     left_out = [*low.rejects, *(rephrased.rejects if rephrased else []), *rejects, *general_rejects]
-    read = len(low.answers) + len(low.rejects) + len(safety) + sum(record.shape == "preference" for record in records)
+    read = len(wanted) + len(safety) + sum(record.shape == "preference" for record in records)
     if len(pairs) + len(left_out) != read:
         raise RuntimeError(f"preferences: {read} read, but {len(pairs)} pairs and {len(left_out)} rejects")
     kept, counts = write_training_set(context, pairs, "preference", left_out)
@@ -207,12 +206,17 @@ def _low_answers(context: Context, asked: list[dict[str, Any]], weaker: Endpoint
         with progress(context.console, "low answers", len(asked)) as advance:
             return weak_answers(asked, weaker, settings.max_new_tokens, advance)
     engine = Engine(load(context.inputs["sft"]), Sampling(max_new_tokens=settings.max_new_tokens), batch_size=16)
-    prompts = [Prompt(row["id"], row["messages"]) for row in asked if engine.fits(row["messages"])]
-    kept = context.folder / "low_answers.jsonl"
+    fitting = {row["id"]: engine.fits(row["messages"]) for row in asked}
+    prompts = [Prompt(row["id"], row["messages"]) for row in asked if fitting[row["id"]]]
+    too_long = [
+        Reject("low_answer", "prompt too long for the model", f"row {row['id']}", {"id": row["id"]})
+        for row in asked
+        if not fitting[row["id"]]
+    ]
     with progress(context.console, "low answers", len(prompts)) as advance:
-        answers = answer_all(engine, prompts, kept, advance)
-    kept.unlink()
-    return Side(LOW_ANSWER_STEP, {prompt.id: answer for prompt, answer in zip(prompts, answers, strict=True)})
+        answers = answer_all(engine, prompts, context.folder / LOW_ANSWERS, advance)
+    found = {prompt.id: answer for prompt, answer in zip(prompts, answers, strict=True)}
+    return Side(LOW_ANSWER_STEP, found, too_long)
 
 
 def _evaluate(model: str, context: Context) -> dict[str, Any]:

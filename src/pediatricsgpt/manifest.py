@@ -29,7 +29,6 @@ MANIFEST = "manifest.json"
 _STATE = "fingerprint"
 _PACKAGE = "pediatricsgpt"
 _SPEAKERS = {"errors", "training.progress"}
-_DATA_SUFFIXES = {".yaml", ".json", ".jinja"}
 _RECORDED_PACKAGES = (
     "pediatricsgpt",
     "torch",
@@ -52,7 +51,8 @@ class Manifest:
     """What a finished folder says of itself.
 
     `fingerprint` decides whether the work is still valid; `content` is the hash of what later work consumes, so that
-    work redone with the same result does not spread. Times and memory are for people and enter neither.
+    work redone with the same result does not spread; `whole` is that of everything, for what tells people about it.
+    Times and memory are for people and enter neither.
     """
 
     node: str
@@ -68,6 +68,7 @@ class Manifest:
     seconds: float = 0.0
     peak_memory_mb: int = 0
     finished: str = ""
+    whole: str = ""
 
 
 def digest(value: Any) -> str:
@@ -156,8 +157,21 @@ def _code_of(module: str) -> _Code:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [statement for statement in node.body if not _is_docstring(statement)]
-    data = sorted(file for file in source.parent.iterdir() if file.suffix in _DATA_SUFFIXES)
-    return _Code(digest([ast.dump(tree), [[file.name, hash_file(file)] for file in data]]), uses - {module})
+    return _Code(digest([ast.dump(tree), _data_version(source.parent)]), uses - {module})
+
+
+@cache
+def _data_version(package: Path) -> str:
+    """The data of a package: every file that is no code, also in folders below that are no packages themselves."""
+
+    def files(folder: Path) -> Iterator[Path]:
+        for entry in folder.iterdir():
+            if entry.is_file() and not entry.suffix.startswith(".py"):
+                yield entry
+            elif entry.is_dir() and entry.name != "__pycache__" and not (entry / "__init__.py").is_file():
+                yield from files(entry)
+
+    return digest([[file.relative_to(package).as_posix(), hash_file(file)] for file in sorted(files(package))])
 
 
 def _names(tree: ast.AST) -> Iterator[str]:

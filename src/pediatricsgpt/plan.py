@@ -37,8 +37,15 @@ _COLUMNS = ("step", "status", "rows", "tokens", "steps", "GiB", "time")
 _ROOMY = 100  # characters a line, from which on there is space around the bars
 _SOURCES = "corpus/sources/"
 _SETS = {"cpt": "corpus/cpt", "sft": "corpus/sft", "dfpo": "corpus/preferences", "experts": "corpus/experts"}
-_BYTES_PER_TOKEN = {"utf-8": 3, "other": 2, "document": 30}
-_DOCUMENTS = {".pdf", ".docx"}
+_BYTES_PER_TOKEN = {"utf-8": 3, "other": 2}
+# Of formats that are no text: about five characters are spoken a second, and a scanned page has about a thousand.
+_BYTES_PER_TOKEN_OF = {
+    **dict.fromkeys((".pdf", ".docx", ".xlsx", ".epub"), 30),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".tif", ".tiff"), 500),
+    ".wav": 6400,
+    ".flac": 3200,
+    ".mp3": 3200,
+}
 _TEXTS = {"textbook", "guideline", "text"}
 
 
@@ -65,7 +72,7 @@ def _note(work: Run, shape: Shape | None, teacher: bool) -> str:
     size = f"{shape.parameters:,} parameters" if shape else "a base whose shape is not known yet"
     return (
         f"{size}; {asked}. Figures without ~ are those of the last time that a step ran. ~ is "
-        "rough: one token for 3 bytes of UTF-8, 2 of another encoding or 30 of PDF and DOCX, nothing dropped, "
+        "rough: one token for 3 bytes of UTF-8, 2 of another encoding, 30 of PDF and DOCX, nothing dropped, "
         f"{TOKENS_PER_ROW} tokens a row; memory for one device in float32 without sharding; time of training at a "
         f"nominal 100 GFLOP/s for 2 CPU cores (here {_cores(work.recipe)}), a GPU is faster by far"
     )
@@ -163,8 +170,8 @@ def _expected_sets(recipe: Recipe, folder: Path) -> dict[str, SetSize]:
 def _file_tokens(path: Path) -> float:
     """Tokens of a source file by its size and encoding, without reading it whole."""
     size = path.stat().st_size
-    if path.suffix.lower() in _DOCUMENTS:
-        return size / _BYTES_PER_TOKEN["document"]
+    if coded := _BYTES_PER_TOKEN_OF.get(path.suffix.lower()):
+        return size / coded
     with path.open("rb") as file:
         start = file.read(1 << 16)
     try:

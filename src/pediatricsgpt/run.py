@@ -23,8 +23,17 @@ from pediatricsgpt.errors import UserError
 from pediatricsgpt.manifest import FileHashes, Manifest
 from pediatricsgpt.recipe import Recipe, as_yaml
 
-# What a node writes for people and no later node consumes: it does not enter the content hash.
-UNCONSUMED = ("training.jsonl", "README.md", "base.json")
+# What a node writes for people: only nodes that tell people about it (`reads_all`) depend on it.
+UNCONSUMED = (
+    "training.jsonl",
+    "README.md",
+    "base.json",
+    "rejects.jsonl",
+    "passes.jsonl",
+    "leakage.json",
+    "counts.json",
+    "statistics.json",
+)
 
 
 @dataclass(slots=True)
@@ -52,6 +61,8 @@ class Node:
     """Outside files that the node reads"""
     trains: bool = False
     """Uses torch: threads and seeds must be set first"""
+    reads_all: bool = False
+    """Depends on everything that its inputs wrote, on their rejects and reports too"""
 
 
 @dataclass(slots=True)
@@ -148,7 +159,7 @@ class Run:
             found = manifest.read_manifest(self.path(name))
             if found is None:
                 raise UserError("this step has no result yet", self.path(name))
-            hashes[name] = found.content
+            hashes[name] = found.whole if node.reads_all else found.content
         for file in node.files():
             hashes[str(file)] = self._hashes(file)
         return hashes
@@ -202,6 +213,7 @@ class Run:
                 node=node.name,
                 fingerprint=fingerprint,
                 content=manifest.hash_folder(folder, ignore=UNCONSUMED),
+                whole=manifest.hash_folder(folder),
                 inputs=self._input_hashes(node),
                 settings=node.settings,
                 code=manifest.code_version(node.modules),

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import json
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -175,10 +176,11 @@ def work_part(part: Part, settings: CorpusSettings, seed: int, folder: Path) -> 
     from pediatricsgpt.corpus.quality import quality
     from pediatricsgpt.corpus.split import STEP as SPLIT
 
+    target = _place(folder, part)
+    if target.is_dir():  # a cluster gives work out again when it loses sight of who does it
+        return part.rows
     records = list(_records_of(part))
-    target, partial = _place(folder, part), _place(folder, part).with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
+    partial = Path(tempfile.mkdtemp(prefix=f"{target.name}.", suffix=".partial", dir=folder))
     counts: dict[str, Account] = {}
     kept, rejects = _deidentified(records, settings, seed, counts)
     for name, step in maps(settings):
@@ -193,7 +195,12 @@ def work_part(part: Part, settings: CorpusSettings, seed: int, folder: Path) -> 
     write_json_lines(partial / REJECTS, (reject.as_dict() for reject in rejects))
     _write_fingerprints(partial / _FINGERPRINTS, fingerprint(kept, settings.deduplicate, list(map(quality, kept))))
     _write_counts(partial / COUNTS, counts)
-    partial.rename(target)
+    try:
+        partial.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+        shutil.rmtree(partial)  # somebody else was faster, with the same result
     return part.rows
 
 

@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pediatricsgpt.corpus.settings import DeidentifySettings
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.records import Message, Record, read_json_lines
 
@@ -56,6 +57,21 @@ def load_key(path: Path, outside: Sequence[Path] = ()) -> bytes:
     except ValueError as error:
         raise UserError("holds no key (44 characters of base64); name another file, or remove it", path) from error
     return key
+
+
+def located(settings: DeidentifySettings, recipe_folder: Path, run_folder: Path) -> DeidentifySettings:
+    """The settings with absolute paths: the steps run in other processes, perhaps elsewhere.
+
+    Raises:
+        UserError: the key lies where whoever gets the corpus gets it, too.
+    """
+    changed: dict[str, Path] = {}
+    if settings.key_file is not None:
+        changed["key_file"] = (recipe_folder / settings.key_file).resolve()
+        load_key(changed["key_file"], outside=(recipe_folder, run_folder))
+    if settings.ner_model is not None:
+        changed["ner_model"] = (recipe_folder / settings.ner_model).resolve()
+    return settings.model_copy(update=changed)
 
 
 def _create(path: Path) -> None:
