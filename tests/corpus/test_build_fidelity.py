@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 
 import pytest
 
-from pediatricsgpt.corpus.build.fidelity import check, entities
+from pediatricsgpt.corpus.build.fidelity import Mode, check, entities
+from pediatricsgpt.corpus.build.preferences_teacher import problems as rephrased
+from pediatricsgpt.corpus.build.rewrite import problems
 from pediatricsgpt.facts import extract
+from pediatricsgpt.records import Message
 from pediatricsgpt.text import sentences
 
 SOURCE = "宝宝发烧38.5度，没有咳嗽，可以口服布洛芬混悬液5ml，每天3次，共3天，不要用阿司匹林，不用输液。"
@@ -56,6 +60,80 @@ def test_a_grounded_answer_may_leave_out_but_not_add() -> None:
     assert check(SOURCE, "可以口服布洛芬混悬液5ml。", "grounded") == []
     assert check(SOURCE, "可以口服布洛芬混悬液5ml，同时吃头孢克肟。", "grounded") == ["added drug: 头孢克肟"]
     assert check(SOURCE, "孩子有咳嗽。", "grounded") == ["changed negation: 咳嗽"]
+
+
+MODES = ("grounded", "complete", "step")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("source", "new", "kind"),
+    [
+        ("布洛芬5ml，对乙酰氨基酚1.5ml。", "布洛芬1.5ml，对乙酰氨基酚5ml。", "changed dose"),
+        ("5ml布洛芬和1.5ml对乙酰氨基酚。", "1.5ml布洛芬和5ml对乙酰氨基酚。", "changed dose"),
+        ("布洛芬5ml每日三次；头孢克肟50mg每日两次。", "布洛芬5ml每日两次；头孢克肟50mg每日三次。", "changed frequency"),
+        (
+            "6个月以上可用布洛芬，3个月以上可用对乙酰氨基酚。",
+            "3个月以上可用布洛芬，6个月以上可用对乙酰氨基酚。",
+            "changed duration",
+        ),
+        (
+            "6个月以上用布洛芬、3个月以上用对乙酰氨基酚。",
+            "3个月以上用布洛芬、6个月以上用对乙酰氨基酚。",
+            "changed duration",
+        ),
+        ("孩子发热3天，咳嗽5天。", "孩子发热5天，咳嗽3天。", "changed duration"),
+        ("发热3天咳嗽5天。", "发热5天咳嗽3天。", "changed duration"),
+        ("体温超过38.5℃时服用布洛芬。", "体温低于38.5℃时服用布洛芬。", "added temperature"),
+        ("体温超过38.5时服用布洛芬。", "体温低于38.5时服用布洛芬。", "added number"),
+        ("布洛芬每次10mg/kg。", "布洛芬每次10mg。", "added dose"),
+        ("布洛芬每次5～10ml。", "布洛芬每次10ml。", "added dose"),
+    ],
+)
+def test_what_changed_places_or_bounds_is_seen_in_every_mode(mode: Mode, source: str, new: str, kind: str) -> None:
+    assert kind in {reason.partition(":")[0] for reason in check(source, new, mode)}
+    assert check(source, source, mode) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "new"),
+    [
+        ("阿奇霉素0.5g tid。", "阿奇霉素500mg，每日三次。"),
+        ("头孢克肟每次50mg，每12小时一次。", "头孢克肟每次50毫克，每日两次。"),
+        ("5ml布洛芬和1.5ml对乙酰氨基酚。", "布洛芬5ml，对乙酰氨基酚1.5ml。"),
+        ("布洛芬和对乙酰氨基酚都是5ml。", "对乙酰氨基酚和布洛芬都是5ml。"),
+        ("体温超过38.5℃用布洛芬。", "体温在38.5度以上时用布洛芬。"),
+        ("发热伴咳嗽3天。", "孩子发热已经3天了，还伴有咳嗽。"),
+        ("布洛芬5ml，对乙酰氨基酚1.5ml。", "先说对乙酰氨基酚，一次1.5毫升；再说布洛芬，一次5毫升。"),
+        ("宝宝18个月，布洛芬5ml。", "宝宝1岁半，布洛芬一次5毫升。"),
+    ],
+)
+def test_the_same_amount_of_the_same_thing_passes_in_other_words(source: str, new: str) -> None:
+    assert check(source, new, "complete") == []
+    assert check(new, source, "complete") == []
+
+
+def test_a_dose_that_only_the_caregiver_named_is_no_advice() -> None:
+    turn, asked = "口服5ml。", "孩子3岁，能不能吃10ml，每天6次？"
+    for new in ("口服5ml，不够再加到10ml。", "口服5ml，不够再加到10。", "口服5ml，每天6次。"):
+        assert check(turn, new, "complete", context=asked) != [], new
+        assert check(turn, new, "complete", own=asked) == [], new  # the doctor's own words may be repeated
+    assert check(turn, "孩子3岁，口服5ml。", "complete", context=asked) == []
+
+
+def test_a_dialogue_is_checked_with_the_doses_of_the_doctor_alone() -> None:
+    dialogue: list[Message] = [
+        {"role": "user", "content": "孩子3岁，能不能吃10ml布洛芬？"},
+        {"role": "assistant", "content": "布洛芬5ml就可以。"},
+        {"role": "user", "content": "好的。"},
+        {"role": "assistant", "content": "多喝水。"},
+    ]
+    kept = ["孩子3岁，布洛芬5ml就可以。", "布洛芬按5ml吃，多喝水。"]
+    raised = [kept[0], "布洛芬按10ml吃，多喝水。"]
+    assert problems(dialogue, kept, "complete") == []
+    assert problems(dialogue, raised, "complete") == ["added dose: 10ml"]
+    assert rephrased(dialogue, kept[1]) == []
+    assert rephrased(dialogue, raised[1]) == ["added dose: 10ml"]
 
 
 def test_what_was_said_before_may_be_repeated_but_need_not_be() -> None:
@@ -147,3 +225,19 @@ def test_swapped_drugs_and_turned_negations_of_real_turns_are_seen(real_records)
     assert len(turned) > 200
     assert all(swapped)
     assert sum(map(bool, turned)) >= 0.9 * len(turned)
+
+
+def test_swapped_doses_and_turned_bounds_of_real_turns_are_seen(real_records) -> None:
+    """Amounts of two drugs that change places, and bounds that become their opposite: nothing else is changed."""
+    opposite = {"超过": "低于", "高于": "低于", "大于": "小于", "低于": "高于", "小于": "大于"}
+    swapped, turned = [], []
+    for text in sorted({*doctor_turns(real_records), *guideline_sentences(real_records)}):
+        doses = [fact for fact in extract(text) if fact.kind in ("dose", "frequency")]
+        for one, two in itertools.pairwise(doses):
+            between = text[one.end : two.start]
+            if one.kind == two.kind and one.text != two.text and any(f.kind == "drug" for f in extract(between)):
+                new = f"{text[: one.start]}{two.text}{between}{one.text}{text[two.end :]}"
+                swapped.append(check(text, new, "complete"))
+        for match in re.finditer(rf"({'|'.join(opposite)})(?=\d)", text):
+            turned.append(check(text, f"{text[: match.start()]}{opposite[match[0]]}{text[match.end() :]}", "complete"))
+    print(len(swapped), sum(map(bool, swapped)), len(turned), sum(map(bool, turned)))

@@ -12,7 +12,7 @@ from pediatricsgpt.corpus.build.preferences import (
     statistics,
 )
 from pediatricsgpt.corpus.settings import BehaviourSettings, PreferenceSettings
-from pediatricsgpt.records import write_rows
+from pediatricsgpt.records import Step, write_rows
 
 SETTINGS = PreferenceSettings(medical_pairs=3, max_prompt_characters=50, max_answer_characters=60)
 
@@ -97,6 +97,8 @@ def test_loops_are_counted_and_kept(make) -> None:
     pairs, _ = medical_pairs(rows, {rows[0]["id"]: "咳嗽" * 20, rows[1]["id"]: "不知道。"})
     found = statistics(pairs, [])["sets"]["preferences"]
     assert (found["rows"], found["low_answers"], found["degenerate_low_answers"]) == (2, 2, 1)
+    checked = [{**pair, "steps": [*pair["steps"], Step("decontaminate").as_dict()]} for pair in pairs]
+    assert statistics(checked, [])["sets"]["preferences"] == found
 
 
 def test_statistics_tell_what_the_sides_could_be_told_apart_by(make) -> None:

@@ -14,16 +14,14 @@ from pediatricsgpt.corpus.build.rows import instruction_row
 from pediatricsgpt.corpus.decontaminate import (
     build_index,
     decontaminate,
-    leakage,
     load_test_set,
-    record_sides,
+    remove,
     row_items,
     row_sides,
-    screen,
 )
 from pediatricsgpt.corpus.settings import DecontaminateSettings, EvaluationSetSettings
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.records import Step
+from pediatricsgpt.records import Reject, Step
 from pediatricsgpt.text import key
 
 SETTINGS = DecontaminateSettings()
@@ -51,6 +49,12 @@ def index():
 
 def found(index, question="", answer=""):
     return [(match.test_id, match.side, match.row_side, match.how) for match in index.matches(question, answer)]
+
+
+def checked(rows):
+    """Rows as they come out of the step: the same with one more entry in their steps."""
+    entry = {"name": "decontaminate", "version": 2, "teacher": "none", "prompt_hash": ""}
+    return [{**row, "steps": [*row["steps"], entry]} for row in rows]
 
 
 def noise(rng, length):
@@ -143,7 +147,7 @@ def test_a_template_in_many_training_rows_is_no_evidence_but_a_whole_item_is(mak
     index = build_index({"exam": items}, SETTINGS)
     assert index.matches("", noise(rng, 20) + template)
     kept, rejects, report = decontaminate(rows, index, SETTINGS)
-    assert kept == rows[:40]
+    assert kept == checked(rows[:40])
     assert len(rejects) == 16
     assert report["test_sets"]["exam"]["matched_items"] == 2
 
@@ -191,7 +195,9 @@ def test_rows_of_all_schemas_are_checked(make) -> None:
     del rows[1]["messages"], rows[2]["messages"]
     assert row_sides(rows[1]) == ("", text["text"])
     kept, rejects, report = decontaminate(rows, index, SETTINGS, "mixed")
-    assert kept == [instruction]
+    assert kept == checked([instruction])
+    assert instruction["steps"][-1]["name"] == "made"  # what went in is as it was
+    assert [reject.row for reject in rejects] == rows[1:]
     assert [reject.row["id"] for reject in rejects] == ["t", "p"]
     assert rejects[0].reason.startswith("in test set exam: question of case: n-gram 1.00, “患儿男三岁")
     assert rejects[0].where == "made.json, whole file"
@@ -200,7 +206,10 @@ def test_rows_of_all_schemas_are_checked(make) -> None:
     assert report["test_sets"]["exam"] == {
         "items": 4,
         "unchecked": 1,
+        "unread": 0,
+        "unread_first": [],
         "matched_rows": 2,
+        "removed": 2,
         "matched_items": 1,
         "share": 0.25,
         "pairs": {"answer, n-gram": 1, "question, n-gram": 1},
@@ -215,25 +224,51 @@ def test_without_removal_everything_is_kept_and_reported(make) -> None:
     index = build_index({"exam": ITEMS}, SETTINGS)
     settings = SETTINGS.model_copy(update={"remove": False, "max_pairs": 3})
     kept, rejects, report = decontaminate(rows, index, settings)
-    assert kept == rows
+    assert kept == checked(rows)
     assert not rejects
     assert (report["pairs_total"], len(report["pairs"])) == (10, 3)
-    assert leakage({"sft": rows}, index, settings)["sft"]["matched_rows"] == 5
+    found = report["test_sets"]["exam"]
+    assert (found["matched_rows"], found["removed"]) == (5, 0)
 
 
-def test_records_are_screened_one_by_one(make) -> None:
-    index = pickle.loads(pickle.dumps(build_index({"exam": ITEMS}, SETTINGS)))
-    records = [
-        make.dialogue(CASE, "不清楚"),
-        make.section(f"前言。{ANSWER}", "书"),
-        make.dialogue("孩子咳嗽", "多喝水"),
-    ]
-    kept, rejects = screen(records, index)
-    assert kept == records[2:]
-    assert kept[0].steps[-1].name == "decontaminate"
-    assert [reject.row["id"] for reject in rejects] == [records[0].id, records[1].id]
-    alone = [screen([record], index) for record in records]
-    assert [bool(one) for one, _ in alone] == [False, False, True]
+def test_a_copied_index_finds_the_same(index) -> None:
+    rows = [(CASE, "不清楚"), ("", f"前言。{ANSWER}"), ("孩子咳嗽", "多喝水")]
+    assert pickle.loads(pickle.dumps(index)).matches_of(rows) == index.matches_of(rows)
+    assert [bool(index.matches(*row)) for row in rows] == [True, True, False]
+
+
+@pytest.mark.parametrize("copies", [1, 10, 11, 3000])
+def test_a_row_that_is_there_many_times_is_no_template(make, copies) -> None:
+    index = build_index({"exam": ITEMS}, SETTINGS)
+    part = CASE[: len(CASE) * 3 // 4]
+    record = make.dialogue(part, "请到医院就诊。")
+    row = instruction_row(record, record.messages, "medkqa")
+    assert 0.5 < index.matches(part, "")[0].score < 0.9
+    kept, rejects, report = decontaminate([row] * copies, index, SETTINGS)
+    assert (len(kept), len(rejects)) == (0, copies)
+    assert report["test_sets"]["exam"]["removed"] == copies
+
+
+def test_repetition_is_no_evidence_across_batches_either(make, monkeypatch) -> None:
+    index = build_index({"exam": ITEMS}, SETTINGS)
+    record = make.dialogue(CASE[: len(CASE) * 3 // 4], "请到医院就诊。")
+    rows = [instruction_row(record, record.messages, "medkqa")] * 40
+    whole = decontaminate(rows, index, SETTINGS)
+    monkeypatch.setattr(remove, "_BATCH", 3)
+    assert decontaminate(rows, index, SETTINGS) == whole
+    assert len(whole[1]) == 40
+
+
+def test_items_that_could_not_be_read_are_reported(make) -> None:
+    row = make.row("medkqa", 1)
+    unread = [Reject("read", "no question: field 'q'", f"exam.jsonl, line {line}") for line in range(1, 6)]
+    index = build_index({"exam": ITEMS, "other": ITEMS}, SETTINGS)
+    found = decontaminate([row], index, SETTINGS, "sft", {"exam": unread})[2]["test_sets"]
+    assert (found["exam"]["items"], found["exam"]["unread"]) == (4, 5)
+    assert found["exam"]["unread_first"] == [f"exam.jsonl, line {line}: no question: field 'q'" for line in range(1, 4)]
+    assert found["other"]["unread"] == 0
+    with pytest.raises(ValueError, match="no test set of the index: exma"):
+        decontaminate([row], index, SETTINGS, "sft", {"exma": unread})
 
 
 def test_held_out_rows_are_a_test_set(make) -> None:
@@ -241,9 +276,7 @@ def test_held_out_rows_are_a_test_set(make) -> None:
     row = instruction_row(record, record.messages, "evidiag")
     assert row_items([row]) == [(row["id"], f"{CASE}\n那严重吗？", f"{ANSWER}\n不严重，按时复诊。")]
     index = build_index({"held_out": row_items([row])}, SETTINGS)
-    assert found(index, *record_sides(make.dialogue(CASE, "请到医院就诊。"))) == [
-        (row["id"], "question", "question", "n-gram")
-    ]
+    assert found(index, CASE, "请到医院就诊。") == [(row["id"], "question", "question", "n-gram")]
 
 
 def test_many_matches_of_one_batch_are_all_found() -> None:

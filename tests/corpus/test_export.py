@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 
 import pytest
 
 from pediatricsgpt.corpus.export import DATASET_INFO, FORMS, LICENCES, export
 from pediatricsgpt.errors import UserError
+from pediatricsgpt.manifest import Manifest
 from tests import rows
 
 SETS = {
@@ -17,15 +20,25 @@ SETS = {
 }
 
 
+def finished(folder, content, **inputs):
+    """A manifest as `run.py` writes it; inputs by the name of their step in the corpus, `/` written as `__`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    named = {f"corpus/{name}".replace("__", "/"): value for name, value in inputs.items()}
+    manifest = Manifest(f"corpus/{folder.name}", "f", content, {**named, "/data/exam.json": "x"}, {}, "c", 17)
+    (folder / "manifest.json").write_text(json.dumps(dataclasses.asdict(manifest)))
+
+
 @pytest.fixture
 def corpus(tmp_path):
     """A corpus with a set of every contract."""
-    (tmp_path / "run" / "corpus" / "curated").mkdir(parents=True)
+    finished(tmp_path / "run" / "corpus" / "sources" / "clinic", "s1")
+    finished(tmp_path / "run" / "corpus" / "curated", "c1", sources__clinic="s1")
+    finished(tmp_path / "run" / "corpus" / "instructions", "i1", curated="c1")
     for name, (contract, built) in SETS.items():
         folder = tmp_path / "run" / "corpus" / name
         folder.mkdir()
         rows.write(folder, contract, built).rename(folder / "rows.parquet")
-        (folder / "manifest.json").write_text("{}")
+        finished(folder, f"{name}1", instructions="i1", gone="x")
     return tmp_path / "run"
 
 
@@ -95,3 +108,49 @@ def test_a_wrong_form_and_a_full_folder_are_refused(corpus, tmp_path) -> None:
     (tmp_path / "empty" / "corpus" / "curated").mkdir(parents=True)
     with pytest.raises(UserError, match="no set is built yet"):
         export(tmp_path / "empty", "trl", tmp_path / "out")
+
+
+def test_only_the_named_folder_is_touched(corpus, tmp_path) -> None:
+    for name in ("out.partial", "out.old", ".out"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine").touch()
+    before = {path.name for path in tmp_path.iterdir()}
+    export(corpus, "trl", tmp_path / "out")
+    assert {path.name for path in tmp_path.iterdir()} == before | {"out"}
+    assert all((tmp_path / name / "mine").is_file() for name in ("out.partial", "out.old", ".out"))
+    mask = os.umask(0)
+    os.umask(mask)
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o777 & ~mask
+
+
+def test_an_export_that_fails_leaves_nothing_behind(corpus, tmp_path) -> None:
+    (corpus / "corpus" / "sft" / "rows.parquet").write_bytes(b"PAR1 no more")
+    before = set(tmp_path.iterdir())
+    with pytest.raises(UserError, match=r"sft/rows.parquet: .*not a Parquet file"):
+        export(corpus, "trl", tmp_path / "out")
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_set_that_is_older_than_its_inputs_is_left_out_and_said(corpus, tmp_path) -> None:
+    finished(corpus / "corpus" / "instructions", "i2", curated="c1")
+    for name in ("cpt", "sft"):
+        finished(corpus / "corpus" / name, f"{name}2", instructions="i2")
+    said: list[str] = []
+    assert export(corpus, "trl", tmp_path / "out", said.append) == {"cpt": 1, "sft": 1}
+    assert not (tmp_path / "out" / "preferences.jsonl").exists()
+    assert said == [
+        "preferences is left out: it is stale, corpus/instructions is no more what it was made from; "
+        "`pedgpt run RECIPE` makes it again"
+    ]
+
+
+def test_a_build_that_was_stopped_in_the_middle_is_not_exported(corpus, tmp_path) -> None:
+    finished(corpus / "corpus" / "curated", "c2", sources__clinic="s1")
+    with pytest.raises(UserError, match="every set is stale, cpt because corpus/curated is no more what"):
+        export(corpus, "trl", tmp_path / "out")
+
+
+def test_work_redone_with_the_same_result_makes_nothing_stale(corpus, tmp_path) -> None:
+    finished(corpus / "corpus" / "sources" / "clinic", "s2")
+    finished(corpus / "corpus" / "curated", "c1", sources__clinic="s2")
+    assert len(export(corpus, "trl", tmp_path / "out", pytest.fail)) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ from pediatricsgpt.corpus import look
 from pediatricsgpt.corpus.build.preferences import general_pairs, statistics
 from pediatricsgpt.corpus.settings import PreferenceSettings
 from pediatricsgpt.errors import UserError
+from pediatricsgpt.manifest import Manifest
 from pediatricsgpt.records import Locator, Reject, write_json_lines, write_records, write_rows
 
 
@@ -21,6 +23,14 @@ def _step(folder: Path, *rejects: Reject, manifest: bool = True) -> None:
     write_json_lines(folder / "rejects.jsonl", [reject.as_dict() for reject in rejects])
     if manifest:
         (folder / "manifest.json").write_text("{}")
+
+
+def _manifest(folder: Path, content: str, **inputs: str) -> None:
+    """As `run.py` writes it; inputs by their names in the corpus."""
+    folder.mkdir(exist_ok=True)
+    named = {f"corpus/{name}": value for name, value in inputs.items()}
+    manifest = Manifest(f"corpus/{folder.name}", "f", content, named, {}, "c", 17)
+    (folder / "manifest.json").write_text(json.dumps(dataclasses.asdict(manifest)))
 
 
 @pytest.fixture
@@ -169,9 +179,85 @@ def test_statistics_show_the_preference_pairs_once_they_are_made(make: Any, tmp_
     pairs = general_pairs([make.preference("写一首诗", "好诗。", "坏诗。", split="train")], PreferenceSettings())[0]
     (tmp_path / "preferences" / "statistics.json").write_text(json.dumps(statistics(pairs, [])))
     assert list(look.statistics(tmp_path)["sets"]) == ["sft"]
-    (tmp_path / "preferences" / "manifest.json").write_text("{}")
+    _manifest(tmp_path / "instructions", "i1")
+    _manifest(tmp_path / "preferences", "p1", instructions="i1")
     found = look.statistics(tmp_path)
     assert list(found["sets"]) == ["sft", "preferences"]
     assert found["rejects"] == {"clean": {"too short": 1}}
     titles = [table.title for table in look.statistics_tables(found)]
     assert titles == ["sets", "sides of the preference pairs", "dropped"]
+    _manifest(tmp_path / "instructions", "i2")
+    sets = look.statistics(tmp_path)["sets"]
+    assert sets["preferences"]["stale"] == "corpus/instructions is no more what it was made from"
+    assert "stale" not in sets["sft"]
+    table = next(look.statistics_tables(look.statistics(tmp_path)))
+    assert list(table.columns[0].cells) == ["sft", "preferences (stale: run again)"]
+    _manifest(tmp_path / "card", "k1", sft="s1")
+    _manifest(tmp_path / "sft", "s2", instructions="i2")
+    sets = look.statistics(tmp_path)["sets"]
+    assert sets["sft"]["stale"] == "corpus/sft is no more what it was made from"
+
+
+@pytest.fixture
+def built(make: Any, tmp_path: Path) -> Path:
+    """A corpus with one set, its records and its card."""
+    for name in ("curated", "sft", "card"):
+        (tmp_path / name).mkdir()
+    record = make.dialogue("孩子咳嗽怎么办？", "多喝温水。")
+    write_records(tmp_path / "curated" / "records.parquet", [record])
+    rows = [make.row("general", number) for number in range(200)]
+    write_rows(tmp_path / "sft" / "rows.parquet", rows, "instruction")
+    card = {"sets": {"sft": {"rows": 200, "characters": 9}}, "rejects": {"clean": {"too short": 1}}}
+    (tmp_path / "card" / "statistics.json").write_text(json.dumps(card))
+    return tmp_path
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _overwritten(path: Path) -> None:
+    """The footer is sound, a page in the middle is not."""
+    content = bytearray(path.read_bytes())
+    content[4 : len(content) // 2] = bytes(len(content) // 2 - 4)
+    path.write_bytes(content)
+
+
+def _emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _of_another_form(path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"a": [1]}), path)
+
+
+@pytest.mark.parametrize("damage", [_cut, _overwritten, _emptied, _of_another_form])
+def test_a_damaged_set_is_named_with_what_to_do(built: Path, damage: Any) -> None:
+    damage(built / "sft" / "rows.parquet")
+    for show in (lambda: list(look.rows(built, "sft", 200)), lambda: list(look.lineage(built, "a"))):
+        with pytest.raises(
+            UserError, match=r"damaged file \(.+\); delete its folder and run `pedgpt corpus build"
+        ) as found:
+            show()
+        assert found.value.where == str(built / "sft" / "rows.parquet")
+        assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["", '{"sets": {', "[]", '{"sets": {}}', '{"sets": {"sft": {"rows": "3", "characters": 1}}, "rejects": {}}']
+)
+def test_damaged_statistics_are_named_with_what_to_do(built: Path, text: str) -> None:
+    (built / "card" / "statistics.json").write_text(text)
+    with pytest.raises(UserError, match=r"statistics.json: damaged file .+ delete its folder and run"):
+        look.statistics(built)
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"step": "clean", "row": 1}', '{"step": 1, "reason": "", "where": ""}'])
+def test_damaged_rejects_are_named_with_their_line(corpus: Path, line: str) -> None:
+    path = corpus / "curated" / "rejects.jsonl"
+    path.write_text(path.read_text() + line + "\n")
+    with pytest.raises(UserError, match=r"rejects.jsonl:5: "):
+        list(look.rejects(corpus, 1))

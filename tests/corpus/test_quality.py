@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from pediatricsgpt.corpus.clean import clean
-from pediatricsgpt.corpus.quality import filter_quality, measures, quality, score
+from pediatricsgpt.corpus.quality import filter_quality, measures, quality
 from pediatricsgpt.corpus.quality.unsafe import unsafe_advice
 from pediatricsgpt.corpus.rules import rules
 from pediatricsgpt.corpus.settings import CleanSettings, QualitySettings
@@ -204,12 +204,15 @@ def test_words_that_open_the_advertisement_check_are_in_what_it_finds(real_recor
     assert all(opener.search(text) for text in hits)
 
 
-def test_scores_name_every_measure_of_the_shape(make) -> None:
-    dialogue = score(make.dialogue(*BAD["unsafe advice"]))
-    assert dialogue["unsafe"] == 1
-    assert dialogue["repetition"] == 0
-    assert {"han_share", "garbled", "synonym_noise", "promotion", "mismatch"} <= dialogue.keys()
-    assert "mismatch" not in score(make.section("百日咳由百日咳鲍特菌引起。", "书"))
+def test_a_section_is_not_judged_by_how_an_answer_fits_its_question(make) -> None:
+    strict = QualitySettings(max_mismatch=0.0)
+    section, dialogue = (
+        make.section("百日咳由百日咳鲍特菌引起。", "书"),
+        make.dialogue(*BAD["answer does not fit the question"]),
+    )
+    kept, rejects = filter_quality([section, dialogue], strict)
+    assert [record.id for record in kept] == [section.id]
+    assert rejects[0].reason.startswith("answer does not fit the question: ")
 
 
 def test_quality_prefers_the_fuller_cleaner_and_safer(make) -> None:

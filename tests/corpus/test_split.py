@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
-from pediatricsgpt.corpus.settings import SplitSettings
-from pediatricsgpt.corpus.split import side, split
+from pediatricsgpt.corpus.execute import RECORDS, curate
+from pediatricsgpt.corpus.settings import CorpusSettings, SourceSettings
+from pediatricsgpt.corpus.split import side
+from pediatricsgpt.records import read_records, write_records
 
-SETTINGS = SplitSettings(held_out=0.2)
-
-
-def test_a_group_is_on_one_side(make) -> None:
-    records = [make.dialogue(f"问题{n}", "回答。", group=f"dialogue:{n % 40}") for n in range(400)]
-    sides: dict[str, set[str]] = {}
-    for record in split(records, SETTINGS, seed=17):
-        sides.setdefault(record.group, set()).add(record.split)
-    assert all(len(found) == 1 for found in sides.values())
-    assert {side for found in sides.values() for side in found} == {"train", "held_out"}
+SOURCE = SourceSettings(name="made", kind="conversation", path=".", licence="CC0", consent="none", purpose="testing")
+SETTINGS = CorpusSettings(sources=[SOURCE], deidentify={"enabled": False}, split={"held_out": 0.2})
+QUESTIONS = ("发热{}天还需要去医院复查吗", "咳嗽有{}个星期了要做什么检查", "每天吃奶{}次是不是太多了")
 
 
-def test_more_records_move_none(make) -> None:
-    few = [make.dialogue(f"问题{n}", "回答。") for n in range(100)]
-    more = [make.dialogue(f"别的{n}", "回答。") for n in range(100)]
-    before = {record.id: record.split for record in split(few, SETTINGS, seed=17)}
-    after = {record.id: record.split for record in split([*more, *few], SETTINGS, seed=17)}
-    assert all(after[key] == value for key, value in before.items())
+def sides(records, folder):
+    """The side of every kept record by its id, and of every group, as the corpus room gives them."""
+    folder.mkdir()
+    write_records(folder / "in.parquet", records)
+    curate([folder / "in.parquet"], SETTINGS, 17, folder)
+    kept = read_records(folder / RECORDS)
+    groups: dict[str, set[str]] = {}
+    for record in kept:
+        groups.setdefault(record.group, set()).add(record.split)
+    return {record.id: record.split for record in kept}, groups
+
+
+def dialogues(make, groups, first=0):
+    """Three different dialogues of each group: visits of one patient."""
+    return [
+        make.dialogue(question.format(n * 7 + 3), f"第{n}位患儿建议多喝温水并注意观察体温变化。", group=f"patient:{n}")
+        for n in range(first, first + groups)
+        for question in QUESTIONS
+    ]
+
+
+def test_a_group_is_on_one_side(make, tmp_path) -> None:
+    by_id, groups = sides(dialogues(make, 60), tmp_path / "all")
+    assert len(by_id) > len(groups)
+    assert all(len(found) == 1 for found in groups.values())
+    assert set().union(*groups.values()) == {"train", "held_out"}
+
+
+def test_more_records_move_none(make, tmp_path) -> None:
+    few, more = dialogues(make, 30), dialogues(make, 30, 30)
+    before, _ = sides(few, tmp_path / "few")
+    after, _ = sides([*more, *few], tmp_path / "more")
+    assert before.items() <= after.items()
+    assert len(after) > len(before)
 
 
 def test_the_share_is_kept_and_the_seed_matters() -> None:

@@ -242,6 +242,28 @@ def test_a_row_that_is_too_long_is_a_reject_in_lines_and_in_arrays(
         read(make("b.json", lines(long)), "dataset")
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+@pytest.mark.parametrize("digits", [5_000, 3_000_000])  # the second one is longer than a piece of the file
+def test_an_integer_too_long_to_be_read_costs_its_row_alone(read: Read, make: Make, name: str, digits: int) -> None:
+    good = json.dumps({"question": "问", "answer": "答"}, ensure_ascii=False)
+    rows = [good, f'{{"question": "问", "answer": "答", "id": {"7" * digits}}}', good]
+    content = "\n".join(rows) if name == "a.jsonl" else "[" + ",\n".join(rows) + "]"
+    records, rejects = read(make(name, content), "dataset")
+    assert len(records) == 2
+    assert [each.reason for each in rejects] == ["not readable: an integer of more digits than can be read"]
+    assert rejects[0].where.startswith(f"{name}:2")
+
+
+def test_a_file_of_one_object_with_such_an_integer_is_one_reject(read: Read, make: Make) -> None:
+    make("good/a.jsonl", lines({"question": "问", "answer": "答"}))
+    path = make("good/b.json", f'{{\n"question": "问",\n"answer": {"7" * 5_000}\n}}')
+    records, rejects = read(path.parent, "dataset")
+    assert len(records) == 1
+    assert [each.reason.split(":")[0] for each in rejects] == ["not readable"]
+    with pytest.raises(UserError, match="neither a JSON array nor JSON lines: an integer of more digits"):
+        read(make("c.json", f'{{\n"question": {"7" * 5_000}\n'), "dataset")
+
+
 def test_lines_in_several_encodings_are_read_and_broken_ones_rejected(read: Read, make: Make) -> None:
     row = lines({"question": "孩子发烧三天了怎么办？", "answer": "多饮水，注意休息。"})
     broken = row.encode()[:40] + b"\xe5" + row.encode()[40:]

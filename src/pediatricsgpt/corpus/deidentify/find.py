@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pediatricsgpt.corpus.deidentify.dates import dates
+from pediatricsgpt.corpus.deidentify.learned import learned
 from pediatricsgpt.corpus.deidentify.names import isolated, names
 from pediatricsgpt.corpus.deidentify.nicknames import nicknames
 from pediatricsgpt.corpus.deidentify.numbers import CHECK, half_width, numbers
 from pediatricsgpt.corpus.deidentify.persons import persons
 from pediatricsgpt.corpus.deidentify.places import places
+from pediatricsgpt.corpus.deidentify.transcribed import transcribed
 from pediatricsgpt.corpus.settings import DeidentifySettings
 
 # Of two findings that overlap, the one further left in this list names the kind of both.
@@ -47,6 +49,8 @@ def find(text: str) -> list[Finding]:
     found += ((start, end, "name") for start, end in names(text) if not _is_unit(text, start))
     found += ((start, end, "nickname") for start, end in nicknames(text))
     found += (item for item in persons(text) if item[2] != "name" or not _is_unit(text, item[0]))
+    found += ((start, end, "name") for start, end in transcribed(text))
+    found += (item for item in learned(text) if not _is_unit(text, item[0]))
     found += places(text)
     shadow = half_width(text)
     if CHECK.search(shadow):

@@ -11,6 +11,7 @@ import functools
 import re
 from collections.abc import Iterator
 
+from pediatricsgpt.corpus.deidentify.chains import chains
 from pediatricsgpt.corpus.rules import rules
 
 Found = tuple[int, int, str]
@@ -18,7 +19,7 @@ _H = r"\u4e00-\u9fff"
 _CN = "一二三四五六七八九十"
 _NUMBERED = (
     rf"(?:附|甲|乙|丙|第)?[\dA-Za-z{_CN}甲乙丙丁]{{1,5}}(?:-\d+)*(?:号院|号楼|号附\d+号|弄|号|栋|幢|座|单元|期|室|房|户|组|队|社|层|楼|区|门(?!诊))"
-    rf"|[A-Z]?\d{{3,4}}(?!\d|[岁天个次片粒毫克元例年多余])|附\d+号|[A-Z]座"
+    rf"|[A-Z]?\d{{3,4}}(?!\d|[岁天个次片粒毫克元例年多余米里平])|附\d+号|[A-Z]座"
 )
 _CLASS = (
     rf"(?:小学部|初中部|高中部)?(?:[大中小托][{_CN}\d]?班|[{_CN}\d]年级|[小初高大中][{_CN}\d])?"
@@ -53,6 +54,7 @@ def places(text: str) -> Iterator[Found]:
         yield from _beds(text, tables)
     if "院" in text:
         yield from _stays(text, tables)
+    yield from chains(text)
 
 
 class _Tables:
@@ -105,7 +107,7 @@ def _addresses(text: str, tables: _Tables) -> Iterator[tuple[int, int]]:
     if not tables.street.search(text) and not tables.numbers.search(text):
         return
     for match in tables.headed.finditer(text):
-        if re.search(r"\d|[镇乡村庄屯街路巷弄苑园城里号]$", match.group()):
+        if re.search(r"\d|[镇乡村庄屯街路巷弄苑园城里号]$", match.group()) and not match.group().endswith("农村"):
             yield match.span()
     numbered = _NUMBERED_CHECK.search(text) is not None or "路口" in text or "交叉口" in text or "-" in text
     for match in (tables.cued if numbered else tables.surely_cued).finditer(text):

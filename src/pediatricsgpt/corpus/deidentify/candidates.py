@@ -1,0 +1,311 @@
+"""Every place of a text that may be a name, and the features by which a linear model weighs it.
+
+Importing this module loads numba: do it inside functions. The features are hashed n-grams of characters around and in
+the candidate, how usual its characters are in names, and whether words of the dictionary cross its borders (feature
+hashing: K. Weinberger et al., 2009).
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+BUCKETS_LOG2 = 18
+FEATURES, NEAR = 80, 30
+# bits of a character's flags
+SURNAME, HAN, BARRED, OPENS_PET, SMALL, TAIL, BOUNDARY, LATIN = 1, 2, 4, 8, 16, 32, 64, 128
+# bits of a word's entry, above its class of frequency
+CLASS, PERSON, TITLE, PET, COMPOUND = 7, 8, 16, 32, 64
+# kinds of candidates; those from DOUBLED on are nicknames
+TWO, THREE, FOUR, COMPOUND_THREE, COMPOUND_FOUR, TITLED, COMPOUND_TITLED = 0, 1, 2, 3, 4, 5, 6
+DOUBLED, SMALL_ONE, TAILED, PET_WORD, PET_OPEN, LATIN_WORD = 7, 8, 9, 10, 11, 12
+_TITLE_GROUP, _PET_GROUP = 1, 2
+_FIRST, _SECOND, _THIRD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_EDGE = 8
+
+
+@numba.njit(cache=True, inline="always")
+def _bucket(feature, group, a, b, c, d):  # type: ignore[no-untyped-def]
+    """The bucket of a feature of up to four characters."""
+    value = np.uint64(a) | (np.uint64(b) << np.uint64(16)) | (np.uint64(c) << np.uint64(32))
+    value = (value | (np.uint64(d) << np.uint64(48))) * _FIRST
+    value ^= value >> np.uint64(29)
+    value = (value + np.uint64(feature * 64 + group)) * _SECOND
+    value ^= value >> np.uint64(32)
+    value *= _THIRD
+    return np.int64(value >> np.uint64(64 - BUCKETS_LOG2))
+
+
+@numba.njit(cache=True)
+def lookup(keys, entries, text, start, length):  # type: ignore[no-untyped-def]
+    """The dictionary's entry of `length` (2 to 4) characters from `start`; 0 of no word."""
+    key = np.uint64(0)
+    for i in range(start, start + length):
+        key = (key << np.uint64(16)) | np.uint64(text[i])
+    mask = len(keys) - 1
+    slot = np.int64((key * _FIRST) >> np.uint64(40)) & mask
+    while keys[slot] != 0:
+        if keys[slot] == key:
+            return entries[slot]
+        slot = (slot + 1) & mask
+    return np.uint8(0)
+
+
+@numba.njit(cache=True)
+def fill(keys, entries, new_keys, new_entries):  # type: ignore[no-untyped-def]
+    """Put words into the open-addressed table; of a word that comes twice the bits are joined."""
+    mask = len(keys) - 1
+    for i in range(len(new_keys)):
+        slot = np.int64((new_keys[i] * _FIRST) >> np.uint64(40)) & mask
+        while keys[slot] != 0 and keys[slot] != new_keys[i]:
+            slot = (slot + 1) & mask
+        keys[slot] = new_keys[i]
+        entries[slot] |= new_entries[i]
+
+
+@numba.njit(cache=True)
+def entries_of(text, keys, entries):  # type: ignore[no-untyped-def]
+    """The dictionary's entries of the words of two, three and four characters from every place: uint8 of (3, n)."""
+    found = np.zeros((3, len(text)), np.uint8)
+    for i in range(len(text) - 4):
+        if text[i] >= 0x3400 and text[i + 1] >= 0x3400:
+            found[0, i] = lookup(keys, entries, text, i, 2)
+            if text[i + 2] >= 0x3400:
+                found[1, i] = lookup(keys, entries, text, i, 3)
+                if text[i + 3] >= 0x3400 and (found[1, i] or found[0, i]):
+                    found[2, i] = lookup(keys, entries, text, i, 4)
+    return found
+
+
+@numba.njit(cache=True)
+def _titled(words, at):  # type: ignore[no-untyped-def]
+    return (words[0, at] | words[1, at] | words[2, at]) & TITLE
+
+
+@numba.njit(cache=True)
+def enumerate_candidates(text, flags, words, out):  # type: ignore[no-untyped-def]
+    """Write (start, end, kind) of every candidate into `out`; returns how many.
+
+    Args:
+        text: uint16 codes, normalised, with `_EDGE` boundary codes on both sides.
+        flags: uint8 by code.
+        words: of `entries_of`.
+        out: int32 of shape (n, 3).
+    """
+    n = 0
+    for i in range(_EDGE, len(text) - _EDGE):
+        if n + 16 > len(out):
+            break
+        own, second, third, fourth = flags[text[i]], flags[text[i + 1]], flags[text[i + 2]], flags[text[i + 3]]
+        if own & LATIN:
+            if not flags[text[i - 1]] & LATIN and second & LATIN:
+                end = i + 2
+                while end < i + 8 and flags[text[end]] & LATIN:
+                    end += 1
+                if not flags[text[end]] & LATIN:
+                    out[n, 0], out[n, 1], out[n, 2] = i, end, LATIN_WORD
+                    n += 1
+            continue
+        if not (own & HAN and second & HAN):
+            continue
+        plain2, plain3, plain4 = not second & BARRED, not third & BARRED, not fourth & BARRED
+        if own & SURNAME and plain2:
+            out[n, 0], out[n, 1], out[n, 2] = i, i + 2, TWO
+            n += 1
+            if third & HAN and plain3:
+                out[n, 0], out[n, 1], out[n, 2] = i, i + 3, THREE
+                n += 1
+                if second & SURNAME and fourth & HAN and plain4:
+                    out[n, 0], out[n, 1], out[n, 2] = i, i + 4, FOUR
+                    n += 1
+        if own & SURNAME and _titled(words, i + 1):
+            out[n, 0], out[n, 1], out[n, 2] = i, i + 1, TITLED
+            n += 1
+        pair = words[0, i]
+        if pair & COMPOUND:
+            if third & HAN and plain3:
+                out[n, 0], out[n, 1], out[n, 2] = i, i + 3, COMPOUND_THREE
+                n += 1
+                if fourth & HAN and plain4:
+                    out[n, 0], out[n, 1], out[n, 2] = i, i + 4, COMPOUND_FOUR
+                    n += 1
+            if _titled(words, i + 2):
+                out[n, 0], out[n, 1], out[n, 2] = i, i + 2, COMPOUND_TITLED
+                n += 1
+        if own & BARRED or not plain2:
+            continue
+        if text[i] == text[i + 1]:
+            out[n, 0], out[n, 1], out[n, 2] = i, i + 2, DOUBLED
+            n += 1
+            continue
+        if own & SMALL:
+            out[n, 0], out[n, 1], out[n, 2] = i, i + 2, SMALL_ONE
+            n += 1
+            if third & HAN and plain3:
+                out[n, 0], out[n, 1], out[n, 2] = i, i + 3, SMALL_ONE
+                n += 1
+            continue
+        if second & TAIL:
+            out[n, 0], out[n, 1], out[n, 2] = i, i + 2, TAILED
+            n += 1
+        before = flags[text[i - 1]]
+        opens = not before & HAN or before & OPENS_PET
+        if pair & PET:
+            out[n, 0], out[n, 1], out[n, 2] = i, i + 2, PET_WORD
+            n += 1
+        elif opens and not second & TAIL:
+            out[n, 0], out[n, 1], out[n, 2] = i, i + 2, PET_OPEN
+            n += 1
+        if third & HAN and plain3:
+            if words[1, i] & PET:
+                out[n, 0], out[n, 1], out[n, 2] = i, i + 3, PET_WORD
+                n += 1
+            elif opens:
+                out[n, 0], out[n, 1], out[n, 2] = i, i + 3, PET_OPEN
+                n += 1
+    return n
+
+
+@numba.njit(cache=True)
+def _group(kind):  # type: ignore[no-untyped-def]
+    if kind >= DOUBLED:
+        return _PET_GROUP
+    return _TITLE_GROUP if kind >= TITLED else 0
+
+
+@numba.njit(cache=True)
+def features(text, s, e, kind, shapes, words, out):  # type: ignore[no-untyped-def]
+    """Write the buckets of the features of text[s:e] into `out`; returns how many.
+
+    Args:
+        text: as in `enumerate_candidates`.
+        shapes: uint8 of shape (65536, 3): how usual a character is as surname, first and second of a given name.
+        words: of `entries_of`.
+        out: int32, at least `FEATURES` long.
+    """
+    near(text, s, e, kind, shapes, out)
+    return far(text, s, e, kind, shapes, words, out)
+
+
+@numba.njit(cache=True)
+def near(text, s, e, kind, shapes, out):  # type: ignore[no-untyped-def]
+    """The first `NEAR` features: what stands beside the candidate, and its own characters."""
+    g = _group(kind)
+    l1, l2, l3, l4 = text[s - 1], text[s - 2], text[s - 3], text[s - 4]
+    r1, r2, r3, r4 = text[e], text[e + 1], text[e + 2], text[e + 3]
+    length = e - s
+    first, last = text[s], text[e - 1]
+    second = text[s + 1] if length > 1 else 0
+    n = 0
+
+    # what stands beside it
+    out[0] = _bucket(0, kind, length, 0, 0, 0)
+    out[1] = _bucket(1, g, l1, 0, 0, 0)
+    out[2] = _bucket(2, g, l1, l2, 0, 0)
+    out[3] = _bucket(3, g, l1, l2, l3, 0)
+    out[4] = _bucket(4, g, l1, l2, l3, l4)
+    out[5] = _bucket(5, g, r1, 0, 0, 0)
+    out[6] = _bucket(6, g, r1, r2, 0, 0)
+    out[7] = _bucket(7, g, r1, r2, r3, 0)
+    out[8] = _bucket(8, g, r1, r2, r3, r4)
+    out[9] = _bucket(9, g, l1, r1, 0, 0)
+    out[10] = _bucket(10, g, l1, l2, r1, 0)
+    out[11] = _bucket(11, g, l1, r1, r2, 0)
+    out[12] = _bucket(12, g, l1, l2, r1, r2)
+    out[13] = _bucket(13, g, l2, l3, 0, 0)
+    out[14] = _bucket(14, g, r2, r3, 0, 0)
+    n = 15
+
+    # its own characters, and how usual they are in names
+    usual = shapes[first, 0]
+    surname = 2 if kind in (COMPOUND_THREE, COMPOUND_FOUR, COMPOUND_TITLED) else 1
+    one = shapes[text[s + surname], 1] if length > surname else 0
+    two = shapes[text[s + surname + 1], 2] if length > surname + 1 else 0
+    out[n] = _bucket(20, kind, usual, 0, 0, 0)
+    out[n + 1] = _bucket(21, kind, one, 0, 0, 0)
+    out[n + 2] = _bucket(22, kind, two, 0, 0, 0)
+    out[n + 3] = _bucket(23, kind, one, two, 1, 0)
+    out[n + 4] = _bucket(24, kind, usual, one, two, 0)
+    out[n + 5] = _bucket(25, g, first, 0, 0, 0)
+    out[n + 6] = _bucket(26, g, first, second, length, 0)
+    out[n + 7] = _bucket(27, g, last, 0, 0, 0)
+    out[n + 8] = _bucket(28, g, first, second, last, length)
+    out[n + 9] = _bucket(29, g, first, l1, 0, 0)
+    out[n + 10] = _bucket(30, g, first, l1, l2, 0)
+    out[n + 11] = _bucket(31, g, last, r1, 0, 0)
+    out[n + 12] = _bucket(32, g, last, r1, r2, 0)
+    out[n + 13] = _bucket(33, g, first, second, l1, 0)
+    out[n + 14] = _bucket(34, g, text[e - 2], last, r1, length)
+
+
+@numba.njit(cache=True)
+def far(text, s, e, kind, shapes, words, out):  # type: ignore[no-untyped-def]
+    """The features after the first `NEAR`; returns how many there are in all."""
+    g, n, length = _group(kind), NEAR, e - s
+    surname = 2 if kind in (COMPOUND_THREE, COMPOUND_FOUR, COMPOUND_TITLED) else 1
+    one = shapes[text[s + surname], 1] if length > surname else 0
+    two = shapes[text[s + surname + 1], 2] if length > surname + 1 else 0
+    # words of the dictionary in it and across its borders
+    own = words[length - 2, s] & 15 if 2 <= length <= 4 else 0
+    left2 = words[0, s - 1] & CLASS
+    left3 = words[1, s - 2] & CLASS
+    left3b = words[1, s - 1] & CLASS
+    right2 = words[0, e - 1] & CLASS
+    right3 = words[1, e - 1] & CLASS
+    right3b = words[1, e - 2] & CLASS if length > 1 else 0
+    head = words[0, s] & CLASS if length > 2 else 0
+    tail = words[0, e - 2] & CLASS if length > 2 else 0
+    longer = words[length - 1, s] & CLASS if length < 4 else 0
+    wider = words[length - 1, s - 1] & CLASS if length < 4 else 0
+    before2 = words[0, s - 2] & CLASS
+    before3 = words[1, s - 3] & CLASS
+    after2 = words[0, e] & CLASS
+    after3 = words[1, e] & CLASS
+    left, right = max(left2, left3, left3b, wider), max(right2, right3, right3b, longer)
+    out[n] = _bucket(40, kind, own, 0, 0, 0)
+    out[n + 1] = _bucket(41, g, left2, 0, 0, 0)
+    out[n + 2] = _bucket(42, g, left3, left3b, 0, 0)
+    out[n + 3] = _bucket(43, g, right2, 0, 0, 0)
+    out[n + 4] = _bucket(44, g, right3, right3b, 0, 0)
+    out[n + 5] = _bucket(45, kind, head, tail, 0, 0)
+    out[n + 6] = _bucket(46, g, longer, wider, 0, 0)
+    out[n + 7] = _bucket(47, kind, left, right, own, 0)
+    out[n + 8] = _bucket(48, g, before2 > 0, after2 > 0, left > 0, right > 0)
+    out[n + 9] = _bucket(49, g, before2, before3, 0, 0)
+    out[n + 10] = _bucket(50, g, after2, after3, 0, 0)
+    out[n + 11] = _bucket(51, kind, one // 2, two // 2, own, (left > 0) * 2 + (right > 0))
+    n += 12
+
+    # what is spoken of near by
+    for j in range(1, 6):
+        out[n] = _bucket(60, g, text[s - j - 2], text[s - j - 1], 0, 0)
+        out[n + 1] = _bucket(61, g, text[e + j], text[e + j + 1], 0, 0)
+        n += 2
+    return n
+
+
+@numba.njit(cache=True)
+def scores(text, flags, shapes, keys, entries, weights, cutoff, spans, out):  # type: ignore[no-untyped-def]
+    """Write the candidates into `spans` and their scores (sums of weights) into `out`; returns how many.
+
+    Candidates whose first `NEAR` features sum to less than `cutoff` are left out: no name is that far off.
+    """
+    words = entries_of(text, keys, entries)
+    found = enumerate_candidates(text, flags, words, spans)
+    buckets = np.empty(FEATURES, np.int32)
+    kept = 0
+    for i in range(found):
+        s, e, kind = spans[i, 0], spans[i, 1], spans[i, 2]
+        near(text, s, e, kind, shapes, buckets)
+        total = 0
+        for j in range(NEAR):
+            total += weights[buckets[j]]
+        if total < cutoff:
+            continue
+        count = far(text, s, e, kind, shapes, words, buckets)
+        for j in range(NEAR, count):
+            total += weights[buckets[j]]
+        spans[kept, 0], spans[kept, 1], spans[kept, 2] = s, e, kind
+        out[kept] = total
+        kept += 1
+    return kept
