@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from pediatricsgpt.endpoint import (
     Answer,
     AnswerCache,
+    Budget,
     BudgetReached,
     Endpoint,
     Failure,
@@ -28,7 +29,8 @@ from pediatricsgpt.endpoint import (
     tokens_of,
 )
 from pediatricsgpt.errors import UserError
-from tests.openai_server import Fault, OpenAIServer
+from tests import openai_server
+from tests.openai_server import Fault, OpenAIServer, _completion
 
 
 class Pair(BaseModel):
@@ -288,17 +290,79 @@ def test_the_budget_stops_cleanly_and_a_later_run_goes_on(server, tmp_path, pric
     assert len(server.requests) == 100
 
 
+@pytest.mark.parametrize(
+    "prices", [{"budget_tokens": 400}, {"budget_money": 0.4, "price_input": 1000, "price_output": 1000}]
+)
+def test_endpoints_that_share_a_budget_pay_no_more_than_it_together(server, tmp_path, prices) -> None:
+    given = settings(server, concurrency=2, max_tokens=60, **prices)
+    budget = Budget(given)
+    with Endpoint(given, tmp_path / "a", budget) as first, Endpoint(given, tmp_path / "b", budget) as second:
+        first.ask_all(asks(20))
+        with pytest.raises(BudgetReached) as reached:
+            second.ask_all(asks(100))
+        assert first.usage.tokens > 0
+        assert second.usage.tokens > 0
+        assert first.usage.tokens + second.usage.tokens == budget.usage.tokens == reached.value.usage.tokens <= 400
+        assert first.usage.requests + second.usage.requests == len(server.requests)
+        assert first.usage.money + second.usage.money == pytest.approx(budget.usage.money)
+
+
+def test_endpoints_of_one_event_loop_wait_for_each_others_reservations(server, tmp_path) -> None:
+    """Both questions fit one after the other only, because each is reserved for at its most."""
+    given = settings(server, max_tokens=60, budget_tokens=110)
+    budget = Budget(given)
+    server.script += [Fault(wait=0.3)]
+
+    async def both() -> Any:
+        endpoints = [Endpoint(given, tmp_path / name, budget) for name in "ab"]
+        questions = [endpoint.complete(ask("甲").messages) for endpoint in endpoints]
+        answers = await asyncio.wait_for(asyncio.gather(*questions), 10)
+        for endpoint in endpoints:
+            await endpoint.aclose()
+        return answers
+
+    assert [answer.text for answer in asyncio.run(both())] == ["答：甲", "答：甲"]
+    assert server.most_at_once == 1
+
+
+def test_a_budget_is_not_shared_by_other_settings(server, tmp_path) -> None:
+    with pytest.raises(ValueError, match="same settings"):
+        Endpoint(settings(server), tmp_path, Budget(settings(server, budget_tokens=5)))
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        [],
+        "12",
+        7,
+        None,
+        {"prompt_tokens": "3", "completion_tokens": 4},
+        {"prompt_tokens": 3, "completion_tokens": True},
+    ],
+    ids=str,
+)
+def test_an_odd_account_of_the_server_is_none_and_the_answer_is_kept(server, tmp_path, monkeypatch, usage) -> None:
+    def odd(*given: Any) -> dict[str, Any]:
+        return {**_completion(*given), "usage": usage}
+
+    monkeypatch.setattr(openai_server, "_completion", odd)
+    for estimated in (1, 0):  # the second time it comes from the cache
+        with Endpoint(settings(server), tmp_path) as endpoint:
+            (answer,) = endpoint.ask_all([ask("问题")])
+            assert (answer.text, answer.output_tokens) == ("答：问题", tokens_of("答：问题"))
+            assert endpoint.usage.estimated == estimated
+    assert len(server.requests) == 1
+
+
 def test_what_it_will_cost_is_an_upper_bound(server, tmp_path) -> None:
     given = settings(server, price_input=2.0, price_output=8.0, max_tokens=50)
+    cost = estimate([*asks(10), *asks(10)], given)
+    assert cost.requests == 10
+    assert cost.money == pytest.approx((cost.input_tokens * 2 + cost.output_tokens * 8) / 1e6)
     with Endpoint(given, tmp_path) as endpoint:
-        endpoint.ask_all(asks(4))
-        before = endpoint.usage.tokens
-        left = endpoint.estimate([*asks(10), *asks(10)])
-        assert (left.requests, left.cached) == (6, 8)
-        assert left.money == pytest.approx((left.input_tokens * 2 + left.output_tokens * 8) / 1e6)
         endpoint.ask_all(asks(10))
-        assert 0 < endpoint.usage.tokens - before <= left.input_tokens + left.output_tokens
-    assert estimate(asks(10), given).requests == 10
+        assert 0 < endpoint.usage.tokens <= cost.input_tokens + cost.output_tokens
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,8 @@ MODES = ("grounded", "complete", "step")
         ("发热3天咳嗽5天。", "发热5天咳嗽3天。", "changed duration"),
         ("体温超过38.5℃时服用布洛芬。", "体温低于38.5℃时服用布洛芬。", "added temperature"),
         ("体温超过38.5时服用布洛芬。", "体温低于38.5时服用布洛芬。", "added number"),
+        ("布洛芬1岁以下2.5ml，1至3岁5ml。", "布洛芬1岁以下5ml，1至3岁2.5ml。", "changed dose"),
+        ("6个月以上每次一袋，3岁以上每次两袋。", "3岁以上每次一袋，6个月以上每次两袋。", "changed count"),
         ("布洛芬每次10mg/kg。", "布洛芬每次10mg。", "added dose"),
         ("布洛芬每次5～10ml。", "布洛芬每次10ml。", "added dose"),
     ],
@@ -105,6 +107,7 @@ def test_what_changed_places_or_bounds_is_seen_in_every_mode(mode: Mode, source:
         ("体温超过38.5℃用布洛芬。", "体温在38.5度以上时用布洛芬。"),
         ("发热伴咳嗽3天。", "孩子发热已经3天了，还伴有咳嗽。"),
         ("布洛芬5ml，对乙酰氨基酚1.5ml。", "先说对乙酰氨基酚，一次1.5毫升；再说布洛芬，一次5毫升。"),
+        ("1岁以下一次2.5ml，1至3岁一次5ml。", "1至3岁：一次5毫升；1岁以下：一次2.5毫升。"),
         ("宝宝18个月，布洛芬5ml。", "宝宝1岁半，布洛芬一次5毫升。"),
     ],
 )
@@ -240,4 +243,6 @@ def test_swapped_doses_and_turned_bounds_of_real_turns_are_seen(real_records) ->
                 swapped.append(check(text, new, "complete"))
         for match in re.finditer(rf"({'|'.join(opposite)})(?=\d)", text):
             turned.append(check(text, f"{text[: match.start()]}{opposite[match[0]]}{text[match.end() :]}", "complete"))
-    print(len(swapped), sum(map(bool, swapped)), len(turned), sum(map(bool, turned)))
+    assert min(len(swapped), len(turned)) > 10
+    assert sum(map(bool, swapped)) >= 0.9 * len(swapped)
+    assert sum(map(bool, turned)) >= 0.9 * len(turned)

@@ -29,7 +29,7 @@ def _manifest(folder: Path, content: str, **inputs: str) -> None:
     """As `run.py` writes it; inputs by their names in the corpus."""
     folder.mkdir(exist_ok=True)
     named = {f"corpus/{name}": value for name, value in inputs.items()}
-    manifest = Manifest(f"corpus/{folder.name}", "f", content, named, {}, "c", 17)
+    manifest = Manifest(f"corpus/{folder.name}", "f", content, named, {}, "c", 17, whole=f"{content}, all of it")
     (folder / "manifest.json").write_text(json.dumps(dataclasses.asdict(manifest)))
 
 
@@ -192,7 +192,9 @@ def test_statistics_show_the_preference_pairs_once_they_are_made(make: Any, tmp_
     assert "stale" not in sets["sft"]
     table = next(look.statistics_tables(look.statistics(tmp_path)))
     assert list(table.columns[0].cells) == ["sft", "preferences (stale: run again)"]
-    _manifest(tmp_path / "card", "k1", sft="s1")
+    _manifest(tmp_path / "card", "k1", sft="s1, all of it")
+    _manifest(tmp_path / "sft", "s1", instructions="i2")
+    assert "stale" not in look.statistics(tmp_path)["sets"]["sft"]
     _manifest(tmp_path / "sft", "s2", instructions="i2")
     sets = look.statistics(tmp_path)["sets"]
     assert sets["sft"]["stale"] == "corpus/sft is no more what it was made from"

@@ -254,7 +254,7 @@ def _checked(
     matched = len(pairs)
     found = {"items": 24, "unchecked": 2, "matched_rows": matched, "matched_items": matched, "share": matched / 24}
     kinds = {"question, near": matched} if matched else {}
-    held_out = {**found, "pairs": kinds}
+    held_out = {**found, "removed": matched, "unread": 0, "unread_first": [], "pairs": kinds}
     report = {"training_set": name, "rows": len(rows) + matched, "matched_rows": matched, "pairs_total": matched}
 
     def write(folder: Path) -> None:

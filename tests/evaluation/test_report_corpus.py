@@ -118,8 +118,8 @@ def test_switched_off_deidentification_is_the_first_thing_to_look_at(with_corpus
 
 def test_every_training_set_is_listed_against_every_test_set(whole: SmallRun) -> None:
     text = words(report(whole).text)
-    assert "cpt held_out 4 0 0 24 2 0 0.0 % nothing" in text
-    assert "sft held_out 19 1 1 24 2 1 4.2 % question, near 1" in text
+    assert "cpt held_out 4 0 0 24 2 0 0 0.0 % nothing" in text
+    assert "sft held_out 19 1 1 24 2 0 1 4.2 % question, near 1" in text
     assert "与测试集内容重合的训练数据 2 条，均已剔除" in text
 
 
@@ -130,11 +130,26 @@ def test_a_matched_pair_stands_side_by_side_with_what_is_shared(with_corpus: Sma
     assert f"{shared}（0）" in html
 
 
+def test_test_items_that_could_not_be_read_are_named(with_corpus: SmallRun) -> None:
+    assert "could not be read" not in report(with_corpus).text
+    for name in ("cpt", "sft", "experts"):
+        _change(with_corpus, name, unread=5, unread_first=["exam.jsonl, line 2: no question"])
+    text = words(report(with_corpus).text)
+    named = "5 items of held_out could not be read and were not looked for 未能读取的测试题 "
+    assert text.count(f"{named}exam.jsonl, line 2: no question …") == 1
+    assert "sft held_out 19 1 1 24 2 5 1 4.2 % question, near 1" in text
+
+
+def _change(run: SmallRun, name: str, **values: object) -> None:
+    """Other values of the held-out rows in a set's leakage report."""
+    path = run.folder / "corpus" / name / "leakage.json"
+    leakage = json.loads(path.read_text("utf-8"))
+    leakage["test_sets"]["held_out"] |= values
+    path.write_text(json.dumps(leakage), encoding="utf-8")
+
+
 def test_matches_that_were_not_removed_are_warned_of(with_corpus: SmallRun) -> None:
-    path = with_corpus.folder / "corpus/sft/manifest.json"
-    manifest = json.loads(path.read_text("utf-8"))
-    manifest["counts"]["decontaminated"] = 0
-    path.write_text(json.dumps(manifest), encoding="utf-8")
+    _change(with_corpus, "sft", removed=0)
     text = words(report(with_corpus).text)
     assert "! 1 rows of sft hold items of the test set held_out. They were not removed." in text
     assert "其中 1 条未剔除" in text

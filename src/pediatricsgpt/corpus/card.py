@@ -10,7 +10,9 @@ from typing import Any
 
 from pediatricsgpt.corpus.croissant import croissant
 from pediatricsgpt.corpus.plots import statistics_svg
+from pediatricsgpt.corpus.settings import DeidentifySettings
 from pediatricsgpt.corpus.statistics import LABELS, Row, statistics
+from pediatricsgpt.corpus.untouched import Untouched, untouched
 from pediatricsgpt.records import ROW_GROUP, Reject, read_json_lines
 
 _CHINESE = {
@@ -62,6 +64,7 @@ def write_card(name: str, inputs: Mapping[str, Path], folder: Path) -> dict[str,
     checks = Checks(
         measured=_json(places.get("deidentification", folder) / "measured.json"),
         replaced=_json(places["curated"] / "counts.json").get("deidentify", {}).get("extra", {}),
+        untouched=untouched(places["curated"] / "records.parquet"),
         leakage={key: _json(place / "leakage.json") for key, place in places.items() if key in sets},
     )
     metadata = json.dumps(croissant(name, files, sources), ensure_ascii=False, indent=1)
@@ -82,6 +85,14 @@ class Checks:
     """How many items of each kind were replaced"""
     leakage: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The leakage report of each set"""
+    untouched: Sequence[Untouched] = ()
+    """The sources that were left as they are"""
+
+    @property
+    def deidentified(self) -> bool:
+        """True where nothing but published books and tables was left as it is."""
+        published = DeidentifySettings().exempt_kinds
+        return bool(self.measured.get("enabled")) and all(one.kind in published for one in self.untouched)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -140,7 +151,7 @@ def dataset_card(
         _sources_section(sources),
         _licences_section(counted["sets"]),
         _deidentification_section(checks),
-        _leakage_section(checks.leakage, counted["sets"]),
+        _leakage_section(checks.leakage),
         "## What was rejected (剔除记录)\n\n" + _rejects_table(counted["rejects"]),
         _LIMITS,
     ]
@@ -203,7 +214,7 @@ def _front_matter(name: str, counted: Mapping[str, Any], checks: Checks) -> str:
         "annotations_creators:\n- machine-generated",
         "task_categories:\n- question-answering\n- text-generation",
         "tags:\n- medical\n- pediatrics\n- chinese\n- conversational",
-        *(["- de-identified"] if checks.measured.get("enabled") else []),
+        *(["- de-identified"] if checks.deidentified else []),
         f"size_categories:\n- {size}",
         "---",
     ]
@@ -267,7 +278,7 @@ def _licences_section(sets: Mapping[str, Any]) -> str:
 
 
 def _deidentification_section(checks: Checks) -> str:
-    """What was replaced, and how much of planted personal data the same rules find."""
+    """What was replaced and what was left as it is, and how much of planted personal data the same rules find."""
     title = "## De-identification (去标识化)\n\n"
     if not checks.measured:
         return ""
@@ -286,22 +297,33 @@ def _deidentification_section(checks: Checks) -> str:
     return (
         f"{title}Rules replace what identifies a person with invented names and marks; dates move by a constant number "
         "of days for each patient. What no rule knows stays: read samples before you share this corpus.\n\n"
-        f"{replaced}\n\nMeasured on the packaged test set (planted personal data, blind part), with Wilson's 95 % "
-        f"interval:\n\n{_table(header, measured)}" + (f"\n\n{types}" if by_type else "")
+        f"{replaced}\n\n{_untouched_part(checks)}\n\nMeasured on the packaged test set (planted personal data, blind "
+        f"part), with Wilson's 95 % interval:\n\n{_table(header, measured)}" + (f"\n\n{types}" if by_type else "")
     )
 
 
-def _leakage_section(leakage: Mapping[str, Mapping[str, Any]], sets: Mapping[str, Any]) -> str:
-    """Every training set against every test set; removed rows are those that the set, as it stands, has no more."""
+def _untouched_part(checks: Checks) -> str:
+    if not checks.untouched:
+        return "No source was left as it is (所有来源均已处理)."
+    rows = [(one.source, one.kind, one.why, one.records) for one in checks.untouched]
+    warning = "Left as they are (未做去标识化的来源), with whatever of persons they hold:"
+    if not checks.deidentified:
+        warning += " **not only published books and tables, so this corpus as a whole is not de-identified**."
+    return f"{warning}\n\n{_table(('source', 'kind', 'why', 'records'), rows)}"
+
+
+def _leakage_section(leakage: Mapping[str, Mapping[str, Any]]) -> str:
+    """Every training set against every test set."""
     rows = [
         (
             name,
             test_set,
             found["items"],
+            found["unread"],
             found["matched_items"],
             report["rows"],
             found["matched_rows"],
-            found["matched_rows"] if sets[name]["rows"] < report["rows"] else 0,
+            found["removed"],
             "; ".join(f"{kind}: {pairs}" for kind, pairs in found.get("pairs", {}).items()) or "–",
         )
         for name, report in leakage.items()
@@ -313,14 +335,28 @@ def _leakage_section(leakage: Mapping[str, Mapping[str, Any]], sets: Mapping[str
         "training set",
         "test set",
         "test items",
-        "of these matched",
+        "not readable",
+        "items matched",
         "training rows",
         "of these matched",
         "removed",
         "pairs by side and kind",
     )
     note = "Both sides of every test item are looked for in every training row; the pairs are in `leakage.json`."
-    return f"## Leakage (测试集泄漏)\n\n{note}\n\n{_table(header, rows)}"
+    return "\n\n".join([f"## Leakage (测试集泄漏)\n\n{note}", _table(header, rows), *_unread_part(leakage)])
+
+
+def _unread_part(leakage: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Of each test set that could not be read whole, how much and why; nothing looked for these items."""
+    unread = {
+        test_set: (found["unread"], found["unread_first"])
+        for report in leakage.values()
+        for test_set, found in report.get("test_sets", {}).items()
+        if found["unread"]
+    }
+    rows = [(name, number, "; ".join(first)) for name, (number, first) in unread.items()]
+    told = "Test items that could not be read, and so were not looked for (未能读取的测试题):"
+    return [f"{told}\n\n{_table(('test set', 'items', 'the first'), rows)}"] if rows else []
 
 
 def _rejects_table(rejects: Mapping[str, Mapping[str, int]]) -> str:

@@ -7,13 +7,14 @@ lies `LICENCES.md`: under which licence how many rows stand.
 from __future__ import annotations
 
 import json
-import shutil
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pediatricsgpt.corpus.look import SETS, corpus_folder
+from pediatricsgpt.corpus.look import SETS, contract_of, corpus_folder, damaged
+from pediatricsgpt.corpus.stale import stale
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.records import read_rows, write_json_lines
 
@@ -33,8 +34,10 @@ _TAGS = {
 }
 
 
-def export(folder: Path, form: str, out: Path) -> dict[str, int]:
+def export(folder: Path, form: str, out: Path, say: Callable[[str], None] = print) -> dict[str, int]:
     """Write every set that is built as JSON lines into a new folder.
+
+    A set that is older than what it was made from is left out: it may hold rows that are held out now.
 
     Args:
         folder: a run's folder, or its corpus.
@@ -42,37 +45,61 @@ def export(folder: Path, form: str, out: Path) -> dict[str, int]:
             (the same with one message a side, and its `dataset_info.json`), or `jsonl` (all columns, provenance
             included).
         out: the folder to make; it must not be there yet or be empty.
+        say: told, in a line each, which sets are left out and why.
 
     Returns:
         Rows by set.
 
     Raises:
-        UserError: the form is unknown, no set is built, or `out` holds something.
+        UserError: the form is unknown, no set is built or fit to be handed on, `out` holds something, or a file of the
+            corpus is damaged.
     """
     if form not in FORMS:
         raise UserError(f"no form '{form}'; there are {', '.join(FORMS)}")
     corpus = corpus_folder(folder)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError("there is something already; name a new folder", out)
+    built = _built(corpus, say)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # A folder of our own beside it: whatever has a name there already is not ours.
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
+        partial = Path(place) / "sets"
+        partial.mkdir()
+        counts = _write_sets(corpus, built, form, partial)
+        if out.is_dir():
+            out.rmdir()
+        partial.rename(out)
+    return counts
+
+
+def _built(corpus: Path, say: Callable[[str], None]) -> list[str]:
+    """The finished sets that fit what they were made from."""
     built = [name for name in SETS if (corpus / name / "manifest.json").is_file()]
     if not built:
         raise UserError("no set is built yet; run `pedgpt corpus build RECIPE` first", corpus)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError("there is something already; name a new folder", out)
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    old = {name: why for name in built if (why := stale(corpus, name))}
+    again = "`pedgpt run RECIPE` makes it again"
+    if len(old) == len(built):
+        name, why = next(iter(old.items()))
+        raise UserError(f"every set is stale, {name} because {why}; {again}", corpus)
+    for name, why in old.items():
+        say(f"{name} is left out: it is stale, {why}; {again}")
+    return [name for name in built if name not in old]
+
+
+def _write_sets(corpus: Path, built: Sequence[str], form: str, out: Path) -> dict[str, int]:
     counts, licences = {}, Counter[tuple[str, ...]]()
     for name in built:
-        rows = read_rows(corpus / name / "rows.parquet")
-        write_json_lines(partial / f"{name}.jsonl", map(_SHAPES[form], rows))
+        path = corpus / name / "rows.parquet"
+        with damaged(path):
+            rows = read_rows(path, contract_of(name))
+        write_json_lines(out / f"{name}.jsonl", map(_SHAPES[form], rows))
         counts[name] = len(rows)
         licences.update((name, *(row["source"][field] for field in ("name", "licence", "consent"))) for row in rows)
-    (partial / LICENCES).write_text(licence_table(licences), encoding="utf-8")
+    (out / LICENCES).write_text(licence_table(licences), encoding="utf-8")
     if form == "llamafactory":
         info = {f"pedcorpus_{name}": _dataset_info(name) for name in built}
-        (partial / DATASET_INFO).write_text(json.dumps(info, indent=2), encoding="utf-8")
-    if out.is_dir():
-        out.rmdir()
-    partial.rename(out)
+        (out / DATASET_INFO).write_text(json.dumps(info, indent=2), encoding="utf-8")
     return counts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -9,10 +10,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pediatricsgpt.corpus.stale import stale
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.records import Locator, read_json_lines
+from pediatricsgpt.records import Locator, SchemaName, read_json_lines, schema
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from rich.table import Table
 
 SETS = ("cpt", "sft", "experts", "preferences", "held_out")
@@ -33,28 +36,77 @@ def corpus_folder(folder: Path) -> Path:
     raise UserError("no built corpus here; run `pedgpt corpus build RECIPE` first", folder)
 
 
+def contract_of(name: str) -> SchemaName:
+    """The data contract of the rows in a folder of the corpus."""
+    named: dict[str, SchemaName] = {"cpt": "cpt", "preferences": "preference", "curated": "record"}
+    return named.get(name, "instruction")
+
+
+def _again(path: Path) -> str:
+    command = "run" if path.parent.name == "preferences" else "corpus build"
+    return f"delete its folder and run `pedgpt {command} RECIPE` again"
+
+
+@contextlib.contextmanager
+def damaged(path: Path) -> Iterator[None]:
+    """While a file of a built corpus is read: what cannot be read is a UserError that says what to do.
+
+    Raises:
+        UserError: it is no Parquet or JSON file, or not one of the form that this version writes.
+    """
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:_SHORT]}"
+        raise UserError(f"damaged file ({reason}); {_again(path)}", path) from error
+
+
 def statistics(folder: Path) -> dict[str, Any]:
     """What `corpus/card/statistics.json` says, and of the preference pairs, once they are made, their own statistics.
 
+    A set that has to be made again has `stale`: why.
+
     Raises:
-        UserError: the corpus was not built to its end.
+        UserError: the corpus was not built to its end, or a file of it is damaged.
     """
-    path = corpus_folder(folder) / "card" / "statistics.json"
+    corpus = corpus_folder(folder)
+    path = corpus / "card" / "statistics.json"
     if not path.is_file():
         raise UserError("the corpus is not built to its end; run `pedgpt corpus build RECIPE`", path)
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    pairs = corpus_folder(folder) / "preferences"
+    found = _statistics_of(path)
+    pairs = corpus / "preferences"
     if (pairs / "manifest.json").is_file() and (pairs / "statistics.json").is_file():
-        made = json.loads((pairs / "statistics.json").read_text(encoding="utf-8"))
-        found = {part: {**found[part], **made[part]} for part in found}
+        made = _statistics_of(pairs / "statistics.json")
+        found = {part: {**found[part], **made[part]} for part in ("sets", "rejects")}
+    for name, one in found["sets"].items():
+        # The numbers of the card are no better than the card.
+        if why := stale(corpus, name) or ("" if name == "preferences" else stale(corpus, "card")):
+            one["stale"] = why
     return found
+
+
+def _statistics_of(path: Path) -> dict[str, Any]:
+    with damaged(path):
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        for one in found["sets"].values():
+            _numbers(one["rows"], one["characters"])
+        for reasons in found["rejects"].values():
+            _numbers(*reasons.values())
+    return found
+
+
+def _numbers(*values: Any) -> None:
+    if not all(isinstance(value, int) for value in values):
+        raise TypeError("a count that is no number")
 
 
 def rows(folder: Path, which: str, count: int) -> Iterator[str]:
     """The first rows of a set, as text. No more of it is read than is shown.
 
     Raises:
-        UserError: there is no such set, or it is not built.
+        UserError: there is no such set, it is not built, or its file is damaged.
     """
     if which not in SETS:
         raise UserError(f"no set '{which}'; there are {', '.join(SETS)}")
@@ -69,9 +121,16 @@ def _rows_of(path: Path) -> Iterator[dict[str, Any]]:
 
     if not path.is_file():
         raise UserError("this set is not built yet", path)
-    with pq.ParquetFile(path) as file:
+    with damaged(path), pq.ParquetFile(path) as file:
+        _check_columns(file.schema_arrow, path)
         for batch in file.iter_batches(_FEW):
             yield from batch.to_pylist()
+
+
+def _check_columns(found: pa.Schema, path: Path) -> None:
+    missing = [name for name in schema(contract_of(path.parent.name)).names if name not in found.names]
+    if missing:
+        raise KeyError(f"no column {', '.join(missing)}")
 
 
 def rejects(folder: Path, count: int, step: str | None = None, reason: str | None = None) -> Iterator[str]:
@@ -87,7 +146,8 @@ def rejects(folder: Path, count: int, step: str | None = None, reason: str | Non
         reason: only items whose reason holds these words.
 
     Raises:
-        UserError: nothing was dropped by such a step or for such a reason; those that there are are named.
+        UserError: nothing was dropped by such a step or for such a reason (those that there are are named), or a file
+            is damaged.
     """
     corpus = corpus_folder(folder)
     files = dict(_reject_files(corpus))
@@ -114,10 +174,18 @@ def _reject_files(corpus: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _chosen(path: Path, place: str, step: str | None, reason: str | None) -> Iterator[dict[str, Any]]:
-    for _, row in read_json_lines(path):
+    for row in _dropped(path):
         of_step = step is None or step in (place, place.removeprefix("sources/"), row["step"])
         if of_step and (reason or "") in row["reason"]:
             yield row
+
+
+def _dropped(path: Path) -> Iterator[dict[str, Any]]:
+    for line, row in read_json_lines(path):
+        # Another program may have written a line; `row` itself may be anything.
+        if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in ("step", "reason", "where")):
+            raise UserError(f"damaged file (no reject with step, reason and where); {_again(path)}", f"{path}:{line}")
+        yield {"row": None, **row}
 
 
 def _reasons(path: Path, place: str, step: str | None, reason: str | None) -> Counter[tuple[str, str]]:
@@ -168,7 +236,7 @@ def lineage(folder: Path, row_id: str) -> Iterator[str]:
     """Everything that is known of one row: labels, text, steps, parents, and its place in its source.
 
     Raises:
-        UserError: no row of the corpus has this id.
+        UserError: no row of the corpus has this id, or a file of it is damaged.
     """
     corpus = corpus_folder(folder)
     found = _find(corpus, row_id) or _find_dropped(corpus, row_id)
@@ -204,14 +272,17 @@ def _with_id(path: Path, row_id: str) -> list[dict[str, Any]]:
     """The rows with an id; the file is filtered while it is read, a row group at a time."""
     import pyarrow.parquet as pq
 
-    found: list[dict[str, Any]] = pq.read_table(path, filters=[("id", "==", row_id)]).to_pylist()
+    with damaged(path):
+        table = pq.read_table(path, filters=[("id", "==", row_id)])
+        _check_columns(table.schema, path)
+        found: list[dict[str, Any]] = table.to_pylist()
     return found
 
 
 def _find_dropped(corpus: Path, row_id: str) -> list[tuple[str, dict[str, Any]]]:
     """The first reject with this id, where it still has its provenance."""
     for place, path in _reject_files(corpus):
-        for _, one in read_json_lines(path):
+        for one in _dropped(path):
             row = one["row"]
             if isinstance(row, dict) and row.get("id") == row_id and "source" in row:
                 return [(f"the rejects of {place}, dropped by {one['step']} ({one['reason']})", row)]
@@ -265,7 +336,8 @@ def statistics_tables(found: dict[str, Any]) -> Iterator[Table]:
             f"{task} {number:,}"
             for task, number in (one.get("task") or one.get("form") or one.get("aspect") or {}).items()
         )
-        sets.add_row(name, f"{one['rows']:,}", f"{one['characters']:,}", tasks)
+        shown = f"{name} (stale: run again)" if one.get("stale") else name
+        sets.add_row(shown, f"{one['rows']:,}", f"{one['characters']:,}", tasks)
     yield sets
     if sides := found["sets"].get("preferences", {}).get("sides"):
         yield _sides_table(sides)

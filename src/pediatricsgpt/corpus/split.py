@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-from collections.abc import Iterable
 
-from pediatricsgpt.corpus.settings import SplitSettings
-from pediatricsgpt.records import Record, Step
+from pediatricsgpt.records import Step
 
 STEP = Step("split", 1)
 
 
-def split(records: Iterable[Record], settings: SplitSettings, seed: int) -> list[Record]:
-    """Set `split` of every record from the hash of its group and the seed alone.
+def side(group: str, held_out: float, seed: int) -> str:
+    """`held_out` for a share of all groups, else `train`, from the hash of the group's name and the seed alone.
 
     So a group never straddles, and a source that is added later moves no record from one side to the other, unless it
     repeats something and joins groups (see `deduplicate`).
     """
-    return [
-        dataclasses.replace(record, split=side(record.group, settings.held_out, seed), steps=[*record.steps, STEP])
-        for record in records
-    ]
-
-
-def side(group: str, held_out: float, seed: int) -> str:
-    """`held_out` for a share of all groups, else `train`."""
     digest = hashlib.sha256(f"{seed}:{group}".encode("utf-8", "surrogatepass")).digest()
     return "held_out" if int.from_bytes(digest, "big") < held_out * 2.0**256 else "train"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pediatricsgpt.endpoint.settings import TeacherSettings
 
 if TYPE_CHECKING:
-    from pediatricsgpt.endpoint.budget import BudgetReached, Estimate, Usage, estimate, tokens_of
+    from pediatricsgpt.endpoint.budget import Budget, BudgetReached, Estimate, Usage, estimate, tokens_of
     from pediatricsgpt.endpoint.cache import AnswerCache
     from pediatricsgpt.endpoint.client import Endpoint
     from pediatricsgpt.endpoint.request import Answer, Failure, Request
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "AnswerCache",
+    "Budget",
     "BudgetReached",
     "Endpoint",
     "Estimate",
@@ -31,7 +32,7 @@ __all__ = [
     "tokens_of",
 ]
 _MODULES = {
-    "budget": ("BudgetReached", "Estimate", "Usage", "estimate", "tokens_of"),
+    "budget": ("Budget", "BudgetReached", "Estimate", "Usage", "estimate", "tokens_of"),
     "cache": ("AnswerCache",),
     "client": ("Endpoint",),
     "request": ("Answer", "Failure", "Request"),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from pediatricsgpt.endpoint.request import Answer, Failure, Request
 from pediatricsgpt.endpoint.settings import TeacherSettings
@@ -38,13 +37,12 @@ class Usage:
         """Input and output together."""
         return self.input_tokens + self.output_tokens
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for a manifest."""
-        return asdict(self)
-
 
 class BudgetReached(UserError):
-    """The budget is spent. `done` is what was answered until then, by the place of its request."""
+    """The budget is spent. `done` is what was answered until then, by the place of its request.
+
+    `usage` has the tokens and the money of all endpoints that share the budget.
+    """
 
     def __init__(self, message: str, done: dict[int, Answer | Failure], usage: Usage) -> None:
         super().__init__(message, "teacher")
@@ -57,7 +55,6 @@ class Estimate:
     """Before anything is sent: requests to pay for, input tokens by length, output tokens at most, money at most."""
 
     requests: int
-    cached: int
     input_tokens: int
     output_tokens: int
     money: float
@@ -81,40 +78,42 @@ def price(settings: TeacherSettings, input_tokens: int, output_tokens: int) -> f
     return (input_tokens * settings.price_input + output_tokens * settings.price_output) / _MILLION
 
 
-def estimate(requests: Iterable[Request], settings: TeacherSettings, known: Iterable[str] = ()) -> Estimate:
-    """What a set of requests will cost at most; equal ones count once, those that the cache knows not at all.
+def estimate(requests: Iterable[Request], settings: TeacherSettings) -> Estimate:
+    """What a set of requests will cost at most; equal ones count once.
 
     Args:
         requests: what would be asked.
         settings: model, bound of tokens and prices.
-        known: keys of answers that are already paid for.
     """
-    have, keys = frozenset(known), set()
-    count = cached = given = taken = 0
+    keys: set[str] = set()
+    given = taken = 0
     for request in requests:
         key = request.key(settings)
-        if key in have:
-            cached += 1
-        elif key not in keys:
+        if key not in keys:
             keys.add(key)
-            count += 1
             given += request_tokens(request)
             taken += request.max_tokens or settings.max_tokens
-    return Estimate(count, cached, given, taken, price(settings, given, taken), settings.currency)
+    return Estimate(len(keys), given, taken, price(settings, given, taken), settings.currency)
 
 
 class Budget:
-    """Keeps what is spent, and what requests on their way may still cost, below the bounds of the settings."""
+    """Keeps what is spent, and what requests on their way may still cost, below the bounds of the settings.
+
+    Endpoints of the same settings may share one: what any of them pays counts for all.
+
+    Args:
+        settings: the bounds and the prices.
+    """
 
     def __init__(self, settings: TeacherSettings) -> None:
-        self._settings = settings
+        self.settings = settings
         self.usage = Usage(currency=settings.currency)
         self._reserved: dict[int, tuple[int, int]] = {}
         self._next = 0
 
     def reserve(self, request: Request) -> int | None:
         """A ticket for a request that fits into the budget together with all that are on their way; else None."""
-        cost = request_tokens(request), request.max_tokens or self._settings.max_tokens
+        cost = request_tokens(request), request.max_tokens or self.settings.max_tokens
         if not self._fits(cost):
             return None
         self._next += 1
@@ -134,11 +133,11 @@ class Budget:
         """Enter what an answer took."""
         self.usage.input_tokens += input_tokens
         self.usage.output_tokens += output_tokens
-        self.usage.money = price(self._settings, self.usage.input_tokens, self.usage.output_tokens)
+        self.usage.money = price(self.settings, self.usage.input_tokens, self.usage.output_tokens)
 
     def reached(self, done: dict[int, Answer | Failure]) -> BudgetReached:
         """The exception that says so."""
-        usage, settings = self.usage, self._settings
+        usage, settings = self.usage, self.settings
         bound = f"{settings.budget_tokens} tokens" if settings.budget_tokens else ""
         money = f"{settings.budget_money} {settings.currency}" if settings.budget_money else ""
         message = (
@@ -149,7 +148,7 @@ class Budget:
         return BudgetReached(message, done, usage)
 
     def _fits(self, cost: tuple[int, int]) -> bool:
-        settings = self._settings
+        settings = self.settings
         given = self.usage.input_tokens + cost[0] + sum(reserved for reserved, _ in self._reserved.values())
         taken = self.usage.output_tokens + cost[1] + sum(reserved for _, reserved in self._reserved.values())
         if settings.budget_tokens is not None and given + taken > settings.budget_tokens:

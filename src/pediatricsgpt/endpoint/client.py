@@ -14,12 +14,12 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeGuard
 
 import httpx
 from pydantic import BaseModel
 
-from pediatricsgpt.endpoint.budget import Budget, Estimate, Usage, estimate, request_tokens, tokens_of
+from pediatricsgpt.endpoint.budget import Budget, Usage, price, request_tokens, tokens_of
 from pediatricsgpt.endpoint.cache import AnswerCache
 from pediatricsgpt.endpoint.connection import Refused, Session, Spent, Transient, complaint
 from pediatricsgpt.endpoint.request import Answer, Failure, InvalidAnswer, Request, parse, without_thoughts
@@ -40,13 +40,17 @@ class Endpoint:
     Args:
         settings: address, model, bounds, prices.
         cache_folder: where paid answers are kept; one process at a time.
+        budget: what this endpoint and others of the same settings may spend together; one of its own by default.
 
     Raises:
         UserError: the address is not on this machine and `allow_external` is not set; the key's variable is not set;
             the cache is in use.
+        ValueError: the shared budget is of other settings.
     """
 
-    def __init__(self, settings: TeacherSettings, cache_folder: Path) -> None:
+    def __init__(self, settings: TeacherSettings, cache_folder: Path, budget: Budget | None = None) -> None:
+        if budget is not None and budget.settings != settings:
+            raise ValueError("a budget is shared only by endpoints of the same settings")
         if settings.external and not settings.allow_external:
             raise UserError(
                 f"{settings.base_url} is not on this machine, and nothing leaves it unless allow_external: true stands "
@@ -55,7 +59,8 @@ class Endpoint:
             )
         self.settings = settings
         self._key = _key(settings)
-        self._budget = Budget(settings)
+        self._budget = budget or Budget(settings)
+        self._usage = Usage(currency=settings.currency)
         self._cache = AnswerCache(cache_folder)
         self._with_format = True
         self._bound_name = "max_tokens"
@@ -69,12 +74,8 @@ class Endpoint:
 
     @property
     def usage(self) -> Usage:
-        """Requests, cached answers, tokens and money since this object was made."""
-        return self._budget.usage
-
-    def estimate(self, requests: Sequence[Request]) -> Estimate:
-        """What these requests will cost at most, without those that are paid for already."""
-        return estimate(requests, self.settings, self._cache)
+        """Requests, cached answers, tokens and money of this object alone since it was made."""
+        return self._usage
 
     async def complete(
         self,
@@ -82,11 +83,12 @@ class Endpoint:
         schema: type[BaseModel] | None = None,
         deidentified: bool = False,
     ) -> Result:
-        """Ask one question; see `ask`."""
-        return await self.ask(Request(messages, schema, deidentified))
+        """Ask one question in a running event loop, from the cache where it is paid for; `aclose` when done.
 
-    async def ask(self, request: Request) -> Result:
-        """The answer to one request, from the cache where it is paid for.
+        Args:
+            messages: turns with `role` and `content`.
+            schema: the form of the answer; None for plain text.
+            deidentified: whether the text was de-identified.
 
         Returns:
             The answer, or a failure with its reason: refused by the server, broken or endless, of a wrong form.
@@ -95,6 +97,7 @@ class Endpoint:
             UserError: text that is not de-identified would leave the machine, or the server cannot be used at all.
             BudgetReached: the budget is spent.
         """
+        request = Request(messages, schema, deidentified)
         self._guard(request)
         try:
             return await self._ask(request)
@@ -111,8 +114,8 @@ class Endpoint:
             on_done: called with a request's place and its result as soon as it is there.
 
         Raises:
-            UserError: as for `ask`; nothing is sent where one request must not leave the machine. Answers that are on
-                their way when something fails are waited for and kept.
+            UserError: as for `complete`; nothing is sent where one request must not leave the machine. Answers that
+                are on their way when something fails are waited for and kept.
             BudgetReached: the budget is spent; it carries what is done.
         """
         for request in requests:
@@ -124,7 +127,7 @@ class Endpoint:
         self._cache.close()
 
     async def aclose(self) -> None:
-        """The same, and close open connections."""
+        """The same, and close the connections that `complete` opened."""
         if self._session is not None:
             await self._session.client.aclose()
             self._session = None
@@ -210,7 +213,7 @@ class Endpoint:
         try:
             stored = await self._send(session, request)
             self._cache.put(key, stored)
-            self._budget.pay(stored["input_tokens"], stored["output_tokens"])
+            self._pay(stored["input_tokens"], stored["output_tokens"])
         except Transient as error:
             self._note_failure(error)
             return Failure(f"server failed: {error}")
@@ -222,6 +225,12 @@ class Endpoint:
         self._failed_in_a_row = 0
         self.usage.estimated += stored["estimated"]
         return _result(stored, cached=False)
+
+    def _pay(self, input_tokens: int, output_tokens: int) -> None:
+        self._budget.pay(input_tokens, output_tokens)
+        self.usage.input_tokens += input_tokens
+        self.usage.output_tokens += output_tokens
+        self.usage.money = price(self.settings, self.usage.input_tokens, self.usage.output_tokens)
 
     def _note_failure(self, error: Transient) -> None:
         """One request that fails is a row's misfortune; many in a row are the server's."""
@@ -299,18 +308,16 @@ class Endpoint:
             text = choice["message"]["content"] or ""
             if not isinstance(text, str):
                 raise TypeError("content is no text")
-        except (ValueError, KeyError, IndexError, TypeError) as error:
+        except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
             raise Transient(f"no completion in the server's answer ({type(error).__name__})") from error
-        usage = completion.get("usage") or {}
-        counted = [usage.get("prompt_tokens"), usage.get("completion_tokens")]
-        known = all(isinstance(count, int) and count >= 0 for count in counted)
+        counted = _counted(completion.get("usage"))
         return {
-            "text": text.encode("utf-8", "replace").decode(),
+            "text": _sound(text),
             "finished": choice.get("finish_reason") != "length",
-            "input_tokens": counted[0] if known else given,
-            "output_tokens": counted[1] if known else tokens_of(text),
-            "estimated": not known,
-            "model": str(completion.get("model", "")),
+            "input_tokens": counted[0] if counted else given,
+            "output_tokens": counted[1] if counted else tokens_of(text),
+            "estimated": counted is None,
+            "model": _sound(str(completion.get("model", ""))),
         }
 
     def _at_hand(self) -> Session:
@@ -344,6 +351,23 @@ def _response_format(request: Request) -> dict[str, Any]:
     assert request.schema is not None
     schema = request.schema.model_json_schema()
     return {"type": "json_schema", "json_schema": {"name": request.schema.__name__, "schema": schema, "strict": False}}
+
+
+def _counted(usage: object) -> tuple[int, int] | None:
+    """Tokens in and out as a server counts them; None where what it says is no count (`[]`, text, a field missing)."""
+    if not isinstance(usage, dict):
+        return None
+    given, taken = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    return (given, taken) if _is_count(given) and _is_count(taken) else None
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _sound(text: str) -> str:
+    """Without halves of characters, which no file can hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _result(stored: Mapping[str, Any], cached: bool) -> Result:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.utils
 import json
 import time
@@ -19,6 +20,7 @@ from pediatricsgpt.errors import UserError
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _NO_ENTRY = {401: "the key is not accepted", 403: "the key has no right to this model", 404: "no such address or model"}
 _LONGEST_RETRY_AFTER = 900.0
+_LOOK_AGAIN = 0.2
 
 
 class Transient(Exception):
@@ -72,7 +74,9 @@ class Session:
             while (ticket := budget.reserve(request)) is None:
                 if not budget.waiting:
                     raise Spent
-                await self._room.wait()
+                with contextlib.suppress(TimeoutError):  # another endpoint of this budget notifies nobody here
+                    async with asyncio.timeout(_LOOK_AGAIN):
+                        await self._room.wait()
             return ticket
 
     async def release(self, budget: Budget, ticket: int) -> None:

@@ -38,7 +38,7 @@ class TeacherSettings(Settings):
     repairs: int = Field(default=1, ge=0)
     """How often an answer of a wrong form (broken JSON, a field missing) is asked for again; each is paid for"""
     budget_tokens: int | None = Field(default=None, ge=1)
-    """Stop cleanly once a run has paid for so many tokens; a later run goes on"""
+    """Stop cleanly before the rules with these settings together pay for more tokens in a step; a later run goes on"""
     budget_money: float | None = Field(default=None, gt=0)
     """The same in money, by the two prices below"""
     price_input: float = Field(default=0.0, ge=0)

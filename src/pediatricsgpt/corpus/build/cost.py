@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from pediatricsgpt.corpus.build import distill, reconstruct, role_play_teacher
 from pediatricsgpt.corpus.build.teacher import Turns
@@ -18,7 +18,6 @@ def costs(
     records: Sequence[Record],
     settings: BuildSettings,
     teachers: Mapping[str, TeacherSettings],
-    known: Mapping[str, Iterable[str]] | None = None,
 ) -> dict[str, Estimate]:
     """Requests, tokens and money at most for `role_play`, `reconstruct` and `distill`, where they have a teacher.
 
@@ -29,19 +28,17 @@ def costs(
         records: curated records.
         settings: of all rules.
         teachers: the settings of each rule's teacher.
-        known: keys of answers that are paid for already, by rule (an `AnswerCache` is one such collection).
     """
     found: dict[str, Estimate] = {}
     for rule, teacher in teachers.items():
-        paid = (known or {}).get(rule, ())
         if rule == "role_play":
-            found[rule] = estimate(_role_play(records, settings), teacher, paid)
+            found[rule] = estimate(_role_play(records, settings), teacher)
         elif rule == "reconstruct":
             messages = reconstruct.requests(records, settings.reconstruct)
-            found[rule] = estimate([Request(turns, Turns) for turns in messages], teacher, paid)
+            found[rule] = estimate([Request(turns, Turns) for turns in messages], teacher)
         elif rule == "distill":
             first = [Request(turns, Turns) for turns in distill.requests(records, settings.distill)]
-            found[rule] = _times(estimate(first, teacher, paid), len(settings.distill.steps), teacher)
+            found[rule] = _times(estimate(first, teacher), len(settings.distill.steps), teacher)
     return found
 
 
@@ -58,4 +55,4 @@ def _times(first: Estimate, steps: int, teacher: TeacherSettings) -> Estimate:
     given = first.input_tokens * steps + first.output_tokens * (steps - 1)
     taken = first.output_tokens * steps
     money = price(teacher, given, taken)
-    return Estimate(first.requests * steps, first.cached, given, taken, money, first.currency)
+    return Estimate(first.requests * steps, given, taken, money, first.currency)

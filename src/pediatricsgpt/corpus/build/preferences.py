@@ -158,7 +158,7 @@ def statistics(rows: Sequence[Row], rejects: Sequence[Reject]) -> dict[str, Any]
     """
     counted = counting.statistics({"preferences": rows}, rejects)
     of_rows = {side: [_said(row, side) for row in rows] for side in ("chosen", "rejected")}
-    low = [_said(row, "rejected") for row in rows if row["steps"][-1]["name"] == LOW_ANSWER_STEP.name]
+    low = [_said(row, "rejected") for row in rows if _has_step(row, LOW_ANSWER_STEP.name)]
     counted["sets"]["preferences"] |= {
         "aspects": dict(sorted(Counter(row["aspect"] for row in rows).items())),
         "sides": {
@@ -170,6 +170,10 @@ def statistics(rows: Sequence[Row], rejects: Sequence[Reject]) -> dict[str, Any]
         "degenerate_low_answers": sum(map(is_degenerate, low)),
     }
     return counted
+
+
+def _has_step(row: Row, name: str) -> bool:
+    return any(step["name"] == name for step in row["steps"])
 
 
 def _said(row: Row, side: str) -> str:

@@ -16,7 +16,7 @@ from pediatricsgpt.corpus.build.fidelity import check
 from pediatricsgpt.corpus.build.rows import Row
 from pediatricsgpt.corpus.build.teacher import OnDone, as_script, ask, is_deidentified, passed, prompt
 from pediatricsgpt.endpoint import Endpoint, Failure, Request
-from pediatricsgpt.records import Reject, Step
+from pediatricsgpt.records import Message, Reject, Step
 
 VERSION = 1
 
@@ -61,14 +61,21 @@ def preferred(rows: Sequence[Row], teacher: Endpoint, on_done: OnDone = None) ->
         if isinstance(said, str):
             reasons = [said]
         else:
-            reference, asked = row["messages"][-1]["content"], as_script(row["messages"][:-1])
-            reasons = check(reference, said.answer, "complete", context=asked)
+            reasons = problems(row["messages"], said.answer)
             side.answers |= {} if reasons else {row["id"]: said.answer.strip()}
         side.passes.append(passed(row["id"], side.step, said, reasons))
         if reasons:
             wrote = said if isinstance(said, str) else said.answer
             side.rejects.append(_reject("preferred", reasons[0], row, wrote))
     return side
+
+
+def problems(messages: Sequence[Message], answer: str) -> list[str]:
+    """Why a rephrasing of the last of these turns is not kept."""
+    heard, own = (
+        "\n".join(turn["content"] for turn in messages[:-1] if turn["role"] == role) for role in ("user", "assistant")
+    )
+    return check(messages[-1]["content"], answer, "complete", heard, own)
 
 
 def weak_answers(rows: Sequence[Row], weaker: Endpoint, max_new_tokens: int, on_done: OnDone = None) -> Side:

@@ -87,16 +87,17 @@ def rewritten(dialogue: Sequence[Message], turns: Sequence[str]) -> list[Message
 
 
 def problems(dialogue: Sequence[Message], turns: Sequence[str], mode: Mode) -> list[str]:
-    """Why rewritten turns are not kept; what was said before a turn may be repeated in it."""
+    """Why rewritten turns are not kept; what was said before a turn may be repeated in it, but no caregiver's dose."""
     count = sum(turn["role"] == "assistant" for turn in dialogue)
     if len(turns) != count:
         return [f"wrong number of turns: {len(turns)} instead of {count}"]
     if not all(_LABEL.sub("", turn).strip() for turn in turns):
         return ["empty turn: a doctor's turn was left out"]
     reasons: list[str] = []
-    before: list[str] = []
+    before: dict[str, list[str]] = {"system": [], "user": [], "assistant": []}
     for old, new in zip(dialogue, rewritten(dialogue, turns), strict=True):
         if old["role"] == "assistant":
-            reasons += check(old["content"], new["content"], mode, context="\n".join(before))
-        before.append(old["content"])
+            heard, own = ("\n".join(before[role]) for role in ("user", "assistant"))
+            reasons += check(old["content"], new["content"], mode, heard, own)
+        before[old["role"]].append(old["content"])
     return reasons

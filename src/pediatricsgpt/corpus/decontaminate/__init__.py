@@ -13,10 +13,7 @@ from pediatricsgpt.corpus.decontaminate.remove import (
     STEP,
     Leakage,
     decontaminate,
-    leakage,
-    record_sides,
     row_sides,
-    screen,
 )
 from pediatricsgpt.corpus.decontaminate.test_sets import TestSet, load_test_set, row_items
 
@@ -29,10 +26,7 @@ __all__ = [
     "TestSet",
     "build_index",
     "decontaminate",
-    "leakage",
     "load_test_set",
-    "record_sides",
     "row_items",
     "row_sides",
-    "screen",
 ]

@@ -139,7 +139,10 @@ class Index:
             yield text, target, "near", score / 1e9
 
     def frequencies(self, rows: Sequence[tuple[str, str]]) -> npt.NDArray[np.int64]:
-        """In how many of some training rows each n-gram of the test sets stands; those of several batches add up."""
+        """In how many of some training rows each n-gram of the test sets stands; those of several batches add up.
+
+        Give each text once: a row that a set holds twenty times is no template.
+        """
         import numpy as np
 
         from pediatricsgpt.corpus.decontaminate.kernels import count_rows

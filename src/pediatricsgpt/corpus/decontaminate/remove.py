@@ -2,42 +2,52 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pediatricsgpt.corpus.decontaminate.index import Index, Match
 from pediatricsgpt.corpus.decontaminate.test_sets import turn_sides
 from pediatricsgpt.corpus.settings import DecontaminateSettings
-from pediatricsgpt.records import Locator, Record, Reject, Step
+from pediatricsgpt.records import Locator, Reject, Step
 
-STEP = Step("decontaminate", 1)
+STEP = Step("decontaminate", 2)
 _BATCH = 2048
+_FIRST = 3
 
 Row = Mapping[str, Any]
 
 
 def decontaminate(
-    rows: Sequence[Row], index: Index, settings: DecontaminateSettings, training_set: str = "train"
-) -> tuple[list[Row], list[Reject], dict[str, Any]]:
+    rows: Sequence[Row],
+    index: Index,
+    settings: DecontaminateSettings,
+    training_set: str = "train",
+    unread: Mapping[str, Sequence[Reject]] | None = None,
+) -> tuple[list[dict[str, Any]], list[Reject], dict[str, Any]]:
     """Check the rows of one training set.
 
     Args:
-        rows: of the schemas `cpt`, `instruction` or `preference`, also mixed.
+        rows: of the schemas `cpt`, `instruction` or `preference`, also mixed; they stay as they are.
         index: over all test sets.
         settings: whether matching rows are removed, and how many pairs are listed.
         training_set: its name in the report.
+        unread: by test set, what of it could not be read (`TestSet.rejects`), so that the report says so.
 
     Returns:
-        Kept rows and rejects, together as many as there were rows, and the report: see `Leakage.as_dict`.
+        Kept rows, with this step behind their others, and rejects, together as many as there were rows; and the report:
+        see `Leakage.as_dict`.
+
+    Raises:
+        ValueError: `unread` names a test set that the index does not hold.
     """
     index = index.without_common(_frequencies(rows, index))
-    account = Leakage(training_set, index, settings.max_pairs)
-    kept: list[Row] = []
+    account = Leakage(training_set, index, settings.max_pairs, settings.remove, unread or {})
+    kept: list[dict[str, Any]] = []
     rejects: list[Reject] = []
-    for begin in range(0, len(rows), _BATCH):
-        batch = rows[begin : begin + _BATCH]
+    for batch in _batches(rows):
         for row, matches in zip(batch, index.matches_of(list(map(row_sides, batch))), strict=True):
             account.add(row["id"], matches)
             if matches and settings.remove:
@@ -45,38 +55,28 @@ def decontaminate(
                 where = f"{source['file']}, {Locator(**source['locator'])}"
                 rejects.append(Reject("decontaminate", _reason(matches), where, dict(row)))
             else:
-                kept.append(row)
+                kept.append({**row, "steps": [*row["steps"], STEP.as_dict()]})
     return kept, rejects, account.as_dict()
 
 
 def _frequencies(rows: Sequence[Row], index: Index) -> Any:
-    batches = (rows[begin : begin + _BATCH] for begin in range(0, len(rows), _BATCH))
-    return sum((index.frequencies(list(map(row_sides, batch))) for batch in batches), start=index.frequencies([]))
+    """In how many different rows each n-gram stands: one that is there many times says nothing more."""
+    seen: set[bytes] = set()
+    counts = index.frequencies([])
+    for batch in _batches(rows):
+        sides = {_digest(each): each for each in map(row_sides, batch)}
+        counts = counts + index.frequencies([each for name, each in sides.items() if name not in seen])
+        seen.update(sides)
+    return counts
 
 
-def screen(records: Sequence[Record], index: Index) -> tuple[list[Record], list[Reject]]:
-    """Remove the records of a batch that hold test items; what becomes of one does not depend on the others.
-
-    Give it an index that knows what is common: the `frequencies` of all batches, then `without_common`.
-    """
-    kept: list[Record] = []
-    rejects: list[Reject] = []
-    for record, matches in zip(records, index.matches_of(list(map(record_sides, records))), strict=True):
-        if matches:
-            where = f"{record.source.file}, {record.source.locator}"
-            rejects.append(Reject("decontaminate", _reason(matches), where, record.as_dict()))
-        else:
-            record.steps.append(STEP)
-            kept.append(record)
-    return kept, rejects
+def _batches(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    return (rows[begin : begin + _BATCH] for begin in range(0, len(rows), _BATCH))
 
 
-def leakage(
-    training_sets: Mapping[str, Iterable[Row]], index: Index, settings: DecontaminateSettings
-) -> dict[str, dict[str, Any]]:
-    """The report on several training sets, by their names; nothing is removed."""
-    only_report = settings.model_copy(update={"remove": False})
-    return {name: decontaminate(list(rows), index, only_report, name)[2] for name, rows in training_sets.items()}
+def _digest(sides: tuple[str, str]) -> bytes:
+    """Sixteen bytes that stand for a row's text: those of millions of rows must fit into memory."""
+    return hashlib.blake2b("\0".join(sides).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def row_sides(row: Row) -> tuple[str, str]:
@@ -87,13 +87,6 @@ def row_sides(row: Row) -> tuple[str, str]:
     if "prompt" in row:
         return turn_sides([*row["prompt"], *row["chosen"], *row["rejected"]])
     return turn_sides(row["messages"]) if "messages" in row else ("", row["text"])
-
-
-def record_sides(record: Record) -> tuple[str, str]:
-    """As `row_sides`, of a record."""
-    if record.shape == "text":
-        return "", record.text
-    return turn_sides([*record.messages, *record.chosen, *record.rejected])
 
 
 def _reason(matches: Sequence[Match]) -> str:
@@ -109,6 +102,8 @@ class Leakage:
     training_set: str
     index: Index
     max_pairs: int
+    remove: bool = True
+    unread: Mapping[str, Sequence[Reject]] = field(default_factory=dict)
     rows: int = 0
     matched: int = 0
     pairs: int = 0
@@ -116,6 +111,10 @@ class Leakage:
     _rows: Counter[str] = field(default_factory=Counter)
     _items: dict[str, set[str]] = field(default_factory=dict)
     _kinds: dict[str, Counter[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.unread) - set(self.index.items)):
+            raise ValueError(f"what could not be read is of no test set of the index: {', '.join(unknown)}")
 
     def add(self, row_id: str, matches: Sequence[Match]) -> None:
         """Count a row with its matches."""
@@ -132,9 +131,10 @@ class Leakage:
     def as_dict(self) -> dict[str, Any]:
         """Plain values.
 
-        `rows`, `matched_rows`; for each test set its `items`, those `unchecked` (too short or too common), the
-        `matched_rows` of the training set, the `matched_items` with their `share`, and `pairs` by side and kind of
-        match; `pairs` as a list, as far as it is kept, and `pairs_total`.
+        `rows`, `matched_rows`; for each test set its `items`, those `unchecked` (too short or too common), how many
+        more could not be read (`unread`, and of the first ones place and reason, `unread_first`), the `matched_rows` of
+        the training set, how many of them were `removed`, the `matched_items` with their `share`, and `pairs` by side
+        and kind of match; `pairs` as a list, as far as it is kept, and `pairs_total`.
         """
         test_sets = {name: self._of_set(name) for name in self.index.items}
         return {
@@ -148,10 +148,14 @@ class Leakage:
 
     def _of_set(self, name: str) -> dict[str, Any]:
         items, matched = self.index.items[name], len(self._items.get(name, ()))
+        unread = self.unread.get(name, ())
         return {
             "items": items,
             "unchecked": self.index.unchecked[name],
+            "unread": len(unread),
+            "unread_first": [f"{reject.where}: {reject.reason}" for reject in unread[:_FIRST]],
             "matched_rows": self._rows[name],
+            "removed": self._rows[name] if self.remove else 0,
             "matched_items": matched,
             "share": matched / items if items else 0.0,
             "pairs": dict(sorted(self._kinds.get(name, Counter()).items())),

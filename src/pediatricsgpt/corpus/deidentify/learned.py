@@ -1,6 +1,6 @@
 """Names and nicknames by a linear model over all candidates of a text: what the rules' cue words do not foresee.
 
-The model knows names by their shape and their surroundings; `tools/train_names.py` trains it.
+The model knows names by their shape and their surroundings; `tools/deidentification/train_names.py` trains it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
 """Quality: small scored filters, each with a reason and a threshold in the recipe, and one score to choose by.
 
-score(record)                     what each filter measures
 filter_quality(records, settings) kept and rejected, a map: each record on its own
 quality(record)                   one number, 0 to 1: which of two near-duplicates is kept
 """
@@ -49,16 +48,6 @@ def filter_quality(records: Iterable[Record], settings: QualitySettings) -> tupl
     return kept, rejects
 
 
-def score(record: Record) -> dict[str, float]:
-    """What every filter measures of a record, by name; those that do not fit its shape are left out.
-
-    `unsafe` is 1 where an answer recommends what the table forbids, else 0.
-    """
-    said = _said(record)
-    scores = {check.name: float(check.measure(said)) for check in _CHECKS if check.fits(said)}
-    return {**scores, "unsafe": float(bool(_unsafe(said)))} if said.answers else scores
-
-
 def quality(record: Record) -> float:
     """One number from 0 (keep anything else) to 1: much said, clean, to the point and safe."""
     said = _said(record)
@@ -93,7 +82,6 @@ def _unsafe(said: _Said) -> str:
 class _Check:
     """One filter: a measure and the setting that bounds it, from below where `setting` begins with `min_`."""
 
-    name: str
     reason: str
     setting: str
     measure: Callable[[_Said], float]
@@ -115,29 +103,26 @@ class _Check:
 
 
 _CHECKS = (
-    _Check("section_characters", "too long", "max_section_characters", lambda said: len(said.whole), "section"),
-    _Check("dialogue_characters", "too long", "max_dialogue_characters", lambda said: len(said.whole), "dialogue"),
+    _Check("too long", "max_section_characters", lambda said: len(said.whole), "section"),
+    _Check("too long", "max_dialogue_characters", lambda said: len(said.whole), "dialogue"),
     _Check(
-        "question_letters",
         "question too short",
         "min_question_characters",
         lambda said: measures.letters(said.question),
         "dialogue",
     ),
     _Check(
-        "answered_characters",
         "only courtesies",
         "min_answered_characters",
         lambda said: max(map(measures.answered, said.answers)),
         "dialogue",
     ),
-    _Check("han_share", "little Chinese", "min_han_share", lambda said: measures.han_share(said.whole)),
-    _Check("garbled", "garbled", "max_garbled", lambda said: measures.garbled(said.whole)),
-    _Check("repetition", "repetition", "max_repetition", lambda said: measures.repetition(said.answer or said.whole)),
-    _Check("synonym_noise", "synonym noise", "max_synonym_noise", lambda said: measures.synonym_noise(said.whole)),
-    _Check("promotion", "advertisement", "max_promotion", lambda said: measures.promotion(said.answer), "consultation"),
+    _Check("little Chinese", "min_han_share", lambda said: measures.han_share(said.whole)),
+    _Check("garbled", "max_garbled", lambda said: measures.garbled(said.whole)),
+    _Check("repetition", "max_repetition", lambda said: measures.repetition(said.answer or said.whole)),
+    _Check("synonym noise", "max_synonym_noise", lambda said: measures.synonym_noise(said.whole)),
+    _Check("advertisement", "max_promotion", lambda said: measures.promotion(said.answer), "consultation"),
     _Check(
-        "mismatch",
         "answer does not fit the question",
         "max_mismatch",
         lambda said: measures.mismatch(said.question, said.answer),

@@ -14,6 +14,9 @@ from pediatricsgpt.corpus.sources.lines import MAX_LINE_BYTES, BadLine
 from pediatricsgpt.records import Locator, Reject
 
 _DECODER = json.JSONDecoder()
+# Python reads no integer of more than 4,300 digits; where one stands, this finds the end of its value.
+_ANY_INTEGER = json.JSONDecoder(parse_int=str)
+_LONG_INTEGER = "an integer of more digits than can be read"
 _NOT_BLANK = re.compile(r"[^ \t\n\r]")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _PEEK = 4096
@@ -134,15 +137,16 @@ class _Window:
         self.advance(found.start())
         return found[0]
 
-    def value(self) -> tuple[Any, int]:
+    def value(self, decoder: json.JSONDecoder = _DECODER) -> tuple[Any, int]:
         """The JSON value that begins here, and where it ends.
 
         Raises:
             json.JSONDecodeError: none does, in the whole rest of the text; its `lineno` is that of the file.
+            ValueError: an integer in it has more digits than Python reads.
         """
         while True:
             try:
-                value, end = _DECODER.raw_decode(self.text, self.position)
+                value, end = decoder.raw_decode(self.text, self.position)
             except json.JSONDecodeError as error:
                 # Perhaps the window is too small: twice as much costs twice the time in all.
                 if not self.more(len(self.text) - self.position):
@@ -161,15 +165,13 @@ def _array_rows(file: SourceFile) -> Iterator[Row | Reject]:
     number = 0
     sign = window.sign()
     while number or sign != "]":
-        try:
-            value, end = window.value()
-        except json.JSONDecodeError as error:
-            raise file.error(f"the JSON array is broken: {error.msg}", error.lineno) from error
-        except RecursionError as error:
-            raise file.error("the JSON array is broken: nested too deeply", window.line) from error
+        value, end, problem = _decoded(file, window)
         number += 1
         file.rows.read += 1
-        yield _element(file, window, Row(value, window.line, number), end)
+        if problem:
+            yield file.reject(problem, line=window.line, number=number)
+        else:
+            yield _element(file, window, Row(value, window.line, number), end)
         window.advance(end)
         sign = window.sign()
         if sign == "]":
@@ -183,6 +185,21 @@ def _array_rows(file: SourceFile) -> Iterator[Row | Reject]:
     if window.sign():
         follows = window.text[window.position : window.position + 20]
         raise file.error(f"the JSON array is broken: something follows its end: {follows!r}", window.line)
+
+
+def _decoded(file: SourceFile, window: _Window) -> tuple[Any, int, str]:
+    """The next element, where it ends, and why it cannot be read although the array goes on behind it."""
+    try:
+        try:
+            return *window.value(), ""
+        except json.JSONDecodeError:
+            raise
+        except ValueError:
+            return None, window.value(_ANY_INTEGER)[1], f"not readable: {_LONG_INTEGER}"
+    except json.JSONDecodeError as error:
+        raise file.error(f"the JSON array is broken: {error.msg}", error.lineno) from error
+    except RecursionError as error:
+        raise file.error("the JSON array is broken: nested too deeply", window.line) from error
 
 
 def _element(file: SourceFile, window: _Window, row: Row, end: int) -> Row | Reject:
@@ -202,12 +219,21 @@ def _line_rows(file: SourceFile) -> Iterator[Row | Reject]:
     where = start[0]
     if isinstance(start[1], str) and not _is_json(start[1]) and file.path.stat().st_size <= _MAX_OBJECT:
         # Either the first of many lines is broken, or one object runs over several lines.
+        text = "\n".join(_readable(file))
         try:
-            value = json.loads("\n".join(_readable(file)))
+            rows = _object_rows(_DECODER.decode(text))
         except json.JSONDecodeError as error:
             problem, where = error.msg, error.lineno
+        except RecursionError:
+            problem = "nested too deeply"
+        except ValueError:
+            if _is_json(text):
+                file.rows.read += 1
+                yield file.reject(f"not readable: {_LONG_INTEGER}", line=where)
+                return
+            problem = _LONG_INTEGER
         else:
-            for named in _object_rows(value):
+            for named in rows:
                 file.rows.read += 1
                 yield _whole(file, named)
             return
@@ -238,11 +264,14 @@ def _line_row(file: SourceFile, number: int, line: str | BadLine) -> Row | Rejec
         return file.reject(f"not JSON: {error.msg} at column {error.colno}", line, line=number)
     except RecursionError:
         return file.reject("not JSON: nested too deeply", line[:200], line=number)
+    except ValueError:
+        return file.reject(f"not readable: {_LONG_INTEGER}", line[:200], line=number)
 
 
 def _is_json(line: str) -> bool:
+    """Whether a text is JSON, also where an integer in it is longer than can be read."""
     try:
-        json.loads(line)
+        _ANY_INTEGER.decode(line)
     except (json.JSONDecodeError, RecursionError):
         return False
     return True

@@ -28,7 +28,11 @@ class Leakage:
 
 @dataclass(frozen=True, slots=True)
 class Against:
-    """A training set against one test set. `kinds`: how often each (side of the item, how it matched) occurs."""
+    """A training set against one test set.
+
+    `removed`: nothing that matched is left in the set. `unread`: how many test items could not be read,
+    `unread_first` of a few of them place and reason. `kinds`: how often each (side of the item, how it matched) occurs.
+    """
 
     training_set: str
     test_set: str
@@ -37,6 +41,8 @@ class Against:
     removed: bool
     items: int
     unchecked: int
+    unread: int
+    unread_first: Sequence[str]
     matched_items: int
     share: float
     kinds: Mapping[str, int]
@@ -101,16 +107,17 @@ def against(run: RunFiles) -> list[Against]:
         if report is None:
             continue
         with expected(run.folder / node / LEAKAGE):
-            removed = bool(run.count(node, "decontaminated"))
             found += [
                 Against(
                     training_set=node.removeprefix("corpus/"),
                     test_set=str(name),
                     rows=int(report["rows"]),
                     matched_rows=int(one["matched_rows"]),
-                    removed=removed or not one["matched_rows"],
+                    removed=int(one["removed"]) == int(one["matched_rows"]),
                     items=int(one["items"]),
                     unchecked=int(one["unchecked"]),
+                    unread=int(one["unread"]),
+                    unread_first=[str(each) for each in one["unread_first"]],
                     matched_items=int(one["matched_items"]),
                     share=100 * float(one["share"]),
                     kinds=dict(one["pairs"]),

@@ -1,6 +1,6 @@
 """Make a second blind split of the de-identification test set, sharing nothing with the first set.
 
-    python tools/make_deidentification_blind.py ../shared/data EXISTING_SET OUT
+    python tools/deidentification/make_deidentification_blind.py ../shared/data EXISTING_SET OUT
 
 Sentences of real consultations (MIT and Apache-2.0 sources) that the existing set does not hold are carriers; invented
 personal data goes into them by templates of parents' chats, doctors' notes and transcripts without punctuation. Names,

@@ -1,10 +1,10 @@
 """Train the model of names: src/pediatricsgpt/corpus/deidentify/name_weights.npz.
 
-    python tools/train_names.py SET.jsonl [SET.jsonl …] --texts FOLDER [--out FILE]
+    python tools/deidentification/train_names.py SET.jsonl [SET.jsonl …] --texts FOLDER [--out FILE]
 
 Positives are names that are made up anew for every example (a surname, and a given name drawn character by character),
-put in the place of the names of the labelled sets and into the surroundings of tools/train_names.yaml beside real
-sentences, so that the model learns the shape of names and what stands around them, not who is named. Negatives are all
+put in the place of the names of the labelled sets (their development rows) and into the surroundings of
+train_names.yaml beside real sentences, so that the model learns the shape of names and what stands around them, not who is named. Negatives are all
 other candidates, there and in the real texts of the folder (every fifth sentence, by its hash, is held out and counts
 the false alarms). Logistic regression with Adagrad (J. Duchi et al., 2011); the same arguments give the same file.
 """
@@ -128,8 +128,9 @@ Example = tuple[str, list[tuple[int, int]]]
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
+    """The development rows of a labelled set; blind ones are never trained on."""
     with path.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+        return [row for row in map(json.loads, lines) if row["split"] == "development"]
 
 
 def injected(row: dict[str, Any], names: Names) -> Example:
@@ -282,7 +283,7 @@ def examples_of(
 
 
 def contexts() -> dict[str, list[str]]:
-    """The surroundings of tools/train_names.yaml."""
+    """The surroundings of tools/deidentification/train_names.yaml."""
     content = yaml.safe_load((HERE / "train_names.yaml").read_text(encoding="utf-8"))
     parts = {name: value.split() if isinstance(value, str) else value for name, value in content.items()}
     titles = [title for group in rules("deidentify")["titles"].values() for title in group]
@@ -314,7 +315,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--copies", type=int, default=6, help="times that each row of a set is filled anew")
-    parser.add_argument("--made", type=int, default=150000, help="examples from tools/train_names.yaml")
+    parser.add_argument(
+        "--made", type=int, default=150000, help="examples from tools/deidentification/train_names.yaml"
+    )
     parser.add_argument(
         "--thresholds", type=float, nargs=4, default=(-2.3, -2.4, -2.4, -1.4), metavar="LOG_ODDS",
         help="from which on a candidate counts: full names, surnames before titles, nicknames by shape, and by word",

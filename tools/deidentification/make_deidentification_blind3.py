@@ -1,6 +1,6 @@
 """Make a third blind split of the de-identification test set, sharing nothing with the earlier sets.
 
-    python tools/make_deidentification_blind3.py ../shared/data OUT EXISTING_SET...
+    python tools/deidentification/make_deidentification_blind3.py ../shared/data OUT EXISTING_SET...
 
 Carriers are sentences of real consultations (MIT and Apache-2.0 sources) that no existing set holds, chosen by who
 writes them: a parent, a doctor, a nurse or the registration desk, a voice transcript. Templates and values are in

@@ -1,6 +1,6 @@
 """Make the labelled set on which de-identification is measured.
 
-    python tools/make_deidentification_set.py ../shared/data/dialogues [OUT]
+    python tools/deidentification/make_deidentification_set.py ../shared/data/dialogues OUT
 
 Sentences of real consultations (MIT and Apache-2.0 sources) are carriers; invented personal data goes into them by
 templates, with the noise of chats and transcripts: spaces, full-width digits, spelt-out digits, separators, left-out
@@ -44,7 +44,6 @@ from deidentification_lists import (
 )
 
 SEED = 20250614
-OUT = Path(__file__).parents[1] / "src/pediatricsgpt/corpus/deidentify/test_set.jsonl"
 PER_TYPE = {"patient_name": 42, "parent_name": 30, "doctor_name": 34, "surname_title": 36, "nickname": 40}
 PER_NUMBER = 23
 PER_MIXED = 45
@@ -316,7 +315,7 @@ def negatives(pool: list[tuple[str, str, str]]) -> Iterator[dict[str, object]]:
 def main() -> None:
     """Write the set and say what is in it."""
     folder = Path(sys.argv[1])
-    out = Path(sys.argv[2]) if len(sys.argv) > 2 else OUT
+    out = Path(sys.argv[2])
     rng = random.Random(SEED)
     # real sentences of which it is open whether a hospital named in them places the patient there
     barred = set((Path(__file__).with_suffix(".barred.txt")).read_text(encoding="utf-8").splitlines())
