@@ -205,6 +205,7 @@ def test_a_server_without_structured_output_is_asked_without_it(tmp_path) -> Non
         ('{"question": "什么是肺炎？"}', "wrong schema: answer: Field required"),
         ('{"question": 3, "answer": "甲"}', "wrong schema: question: "),
         ("{" * 5000 + "}" * 5000, "broken JSON: "),
+        (f'{{"question": {"7" * 5000}}}', "broken JSON: an integer too long to be read"),
     ],
 )
 def test_a_wrong_form_is_asked_for_once_more_then_fails_with_its_reason(server, tmp_path, text, reason) -> None:

@@ -4,9 +4,10 @@
 
 Positives are names that are made up anew for every example (a surname, and a given name drawn character by character),
 put in the place of the names of the labelled sets (their development rows) and into the surroundings of
-train_names.yaml beside real sentences, so that the model learns the shape of names and what stands around them, not who is named. Negatives are all
-other candidates, there and in the real texts of the folder (every fifth sentence, by its hash, is held out and counts
-the false alarms). Logistic regression with Adagrad (J. Duchi et al., 2011); the same arguments give the same file.
+train_names.yaml beside real sentences, so that the model learns the shape of names and what stands around them, not who
+is named. Negatives are all other candidates, there and in the real texts of the folder (every fifth sentence, by its
+hash, is held out and counts the false alarms). Logistic regression with Adagrad (J. Duchi et al., 2011); the same
+arguments give the same file.
 """
 
 from __future__ import annotations

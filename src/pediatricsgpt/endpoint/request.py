@@ -92,8 +92,10 @@ def parse(text: str, schema: type[BaseModel]) -> BaseModel:
     candidate = _object(without_thoughts(text))
     try:
         content = json.loads(candidate, strict=False)
-    except (ValueError, RecursionError) as error:
-        raise InvalidAnswer(f"broken JSON: {getattr(error, 'msg', 'nested too deeply')}") from error
+    except RecursionError as error:
+        raise InvalidAnswer("broken JSON: nested too deeply") from error
+    except ValueError as error:
+        raise InvalidAnswer(f"broken JSON: {getattr(error, 'msg', 'an integer too long to be read')}") from error
     try:
         return schema.model_validate(content)
     except ValidationError as error:
