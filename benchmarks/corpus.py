@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pediatricsgpt.corpus import execute
-from pediatricsgpt.corpus.decontaminate import Index, build_index, load_test_set, record_sides
+from pediatricsgpt.corpus.decontaminate import Index, build_index, load_test_set
 from pediatricsgpt.corpus.decontaminate.test_sets import turn_sides
 from pediatricsgpt.corpus.deduplicate import fingerprint
 from pediatricsgpt.corpus.deidentify import Deidentifier
@@ -156,7 +156,7 @@ def by_step(path: Path, settings: CorpusSettings, index: Index, folder: Path) ->
             clock(name)
         fingerprint(records, settings.deduplicate, list(map(quality, records)))
         clock("fingerprint")
-        index.matches_of(list(map(record_sides, records)))
+        index.matches_of([turn_sides(record.messages) for record in records])
         clock("decontaminate")
         with RecordWriter(folder / "step.parquet") as writer:
             for each in records:

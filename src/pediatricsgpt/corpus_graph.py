@@ -368,9 +368,10 @@ def _without_test_items(
 
     settings = context.recipe.corpus.decontaminate
     test_sets = {"held_out": row_items(read_rows(context.inputs[_HELD_OUT] / ROWS, "instruction"))}
-    test_sets |= {one.name: load_test_set(one, context.recipe_folder).items for one in settings.against}
-    kept, dropped, report = decontaminate(rows, build_index(test_sets, settings), settings, context.folder.stem)
-    return [dict(row) for row in kept], dropped, report
+    named = [load_test_set(one, context.recipe_folder) for one in settings.against]
+    test_sets |= {one.name: one.items for one in named}
+    unread = {one.name: one.rejects for one in named}
+    return decontaminate(rows, build_index(test_sets, settings), settings, context.folder.stem, unread)
 
 
 def _write_set(

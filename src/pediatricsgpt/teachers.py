@@ -54,13 +54,16 @@ def opened(recipe: Recipe, rules: Sequence[Rule], run_folder: Path) -> Iterator[
     if not wanted:
         yield {}
         return
-    from pediatricsgpt.endpoint import Endpoint
+    from pediatricsgpt.endpoint import Budget, Endpoint
 
+    # Rules that share a teacher's settings share its budget.
+    budgets: dict[int, Budget] = {}
     with contextlib.ExitStack() as stack:
-        yield {
-            rule: stack.enter_context(Endpoint(teacher, answers_folder(run_folder, rule)))
-            for rule, teacher in wanted.items()
-        }
+        endpoints = {}
+        for rule, teacher in wanted.items():
+            budget = budgets.setdefault(id(teacher), Budget(teacher))
+            endpoints[rule] = stack.enter_context(Endpoint(teacher, answers_folder(run_folder, rule), budget))
+        yield endpoints
 
 
 def usage(teachers: dict[Any, Endpoint]) -> dict[str, Any]:

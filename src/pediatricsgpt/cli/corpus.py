@@ -73,6 +73,6 @@ def corpus_export(
     from pediatricsgpt.manifest import disk_errors
 
     with disk_errors(out):
-        counts = export(run_folder, to, out)
+        counts = export(run_folder, to, out, lambda line: console.print(line, highlight=False, soft_wrap=True))
     for name, rows in counts.items():
         console.print(f"{out / name}.jsonl: {rows:,} rows", highlight=False, soft_wrap=True)

@@ -78,7 +78,7 @@ def _listed(text: str, is_list: bool) -> Any:
     if text.startswith("["):
         try:
             return json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             return text
     return text.split(";") if is_list else text
 
