@@ -76,7 +76,7 @@ class Forms:
         if text[:1] in ("{", "["):
             try:
                 self._add_json(json.loads(text), floor)
-            except (json.JSONDecodeError, TypeError) as error:
+            except (ValueError, TypeError, RecursionError) as error:
                 raise UserError(f"no entity table: {error}", path) from error
         else:
             self._add_lines(text)
