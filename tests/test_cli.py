@@ -58,7 +58,9 @@ def _recipe(folder: Path, **source: str) -> str:
         sources.append({"name": "bad", **grounds, **source})
     shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "head_dim": 8}
     model = {"init": {**shape, "num_attention_heads": 1, "num_key_value_heads": 1}, "tokenizer": str(TOKENIZER)}
-    recipe = {"name": "x", "corpus": {"sources": sources}, "model": model}
+    # how well persons are found is not the question here
+    corpus = {"sources": sources, "deidentify": {"floor_names": 0}}
+    recipe = {"name": "x", "corpus": corpus, "model": model}
     (folder / "r.yaml").write_text(yaml.safe_dump(recipe, allow_unicode=True), encoding="utf-8")
     return "r.yaml"
 
@@ -347,3 +349,17 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
         assert all(f"] {name}" not in again.stdout for name in done)
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_below_the_floor_nothing_is_built_unless_the_recipe_says_that_less_will_do(tmp_path: Path) -> None:
+    (tmp_path / "d.jsonl").write_text(
+        '{"question": "孩子发烧三天怎么办", "answer": "多喝水，注意休息。"}\n', encoding="utf-8"
+    )
+    recipe = _recipe(tmp_path, kind="dataset", path="d.jsonl")
+    floor = ("--set", "corpus.deidentify.floor_numbers=1.0")
+    line = _refused(tmp_path, "run", recipe, "--until", "corpus/curated", *floor)
+    assert "corpus.deidentify.floor_numbers: de-identification finds 0.9" in line
+    assert not (tmp_path / "runs/x/corpus/curated").exists()
+    assert _pedgpt(tmp_path, "run", recipe, "--until", "corpus/curated").returncode == 0
+    books = _recipe(tmp_path)  # published documents alone: nobody is looked for
+    assert _pedgpt(tmp_path, "run", books, "--until", "corpus/curated", *floor).returncode == 0

@@ -181,6 +181,8 @@ def learned(text: str) -> Iterator[Span]:
 
     weights, thresholds, firm, cutoff = model()
     spans, margins = scored(text, weights, cutoff)
+    if not len(spans):
+        return
     margins = margins - thresholds[spans[:, 2]]
     sure = np.flatnonzero(margins > 0)
     taken: list[tuple[int, int]] = []
