@@ -101,7 +101,7 @@ def _record_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
         Node(
             _DEIDENTIFICATION,
             (),
-            {"deidentify": steps["deidentify"], "changes_something": _names_patients(recipe)},
+            {"deidentify": steps["deidentify"], "changes_something": corpus.names_patients},
             modules("corpus.deidentify.measure"),
             _measure_deidentification,
             files=lambda: [*model, *(file for file in key if file.is_file())],
@@ -115,16 +115,6 @@ def _record_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
             files=lambda: model,
         ),
     ]
-
-
-def _names_patients(recipe: Recipe) -> bool:
-    """Whether any source is to be de-identified; with published books alone there is nothing to be found."""
-    settings = recipe.corpus.deidentify
-    exempt = (
-        source.kind in settings.exempt_kinds or source.name in settings.exempt_sources
-        for source in recipe.corpus.sources
-    )
-    return not all(exempt)
 
 
 def _set_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
@@ -258,7 +248,7 @@ def _measure_deidentification(context: Context) -> dict[str, Any]:
     # With another key the records get other surrogates: its mark makes what follows be done again.
     mark = digest(load_key(settings.key_file).hex())[:16] if settings.key_file else None
     write_json(context.folder / MEASURED, {"enabled": True, "key": mark, **measured.as_dict()})
-    if _names_patients(context.recipe):
+    if context.recipe.corpus.names_patients:
         check_floor(measured, settings)
     return {}
 

@@ -334,3 +334,11 @@ class CorpusSettings(Settings):
         if unknown:
             raise ValueError(f"deidentify.exempt_sources names {', '.join(unknown)}, and there is no such source")
         return self
+
+    @property
+    def names_patients(self) -> bool:
+        """Whether any source is to be de-identified; in published books alone there is nobody to be found."""
+        exempt = self.deidentify
+        return not all(
+            source.kind in exempt.exempt_kinds or source.name in exempt.exempt_sources for source in self.sources
+        )
