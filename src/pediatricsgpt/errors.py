@@ -26,8 +26,8 @@ def require_extra(extra: str, missing: ImportError) -> UserError:
 
     Args:
         extra: the name in `pyproject.toml`, for example `train`.
-        missing: what the import raised; its module's name goes into the message.
+        missing: what the import raised; its module's name goes into the message, or else what it says (a package that
+            lacks one of its own parts names no module).
     """
-    return UserError(
-        f"this needs '{missing.name}', which is not installed; install it with: pip install 'pediatricsgpt[{extra}]'"
-    )
+    what = f"'{missing.name}', which is not installed" if missing.name else f"what cannot be imported ({missing})"
+    return UserError(f"this needs {' '.join(what.split())}; install it with: pip install 'pediatricsgpt[{extra}]'")
