@@ -129,18 +129,93 @@ def test_without_noise_training_is_repeatable_and_the_noise_weights_are_frozen()
 
 
 def test_dropout_reaches_the_experts_but_neither_router_nor_base():
-    layer = make_layer(dropout=0.5).train()
-    seen = {}
-    modules = {"router": layer.experts_router["default"], "noise": layer.experts_noise["default"]}
-    modules |= {"base": layer.base_layer, "A": layer.experts_A["default"]}
-    for name, module in modules.items():
-        module.register_forward_hook(lambda _, inputs, __, name=name: seen.update({name: inputs[0]}))
+    config = ExpertsConfig(r=4, dropout=0.5, noise=False)
+    layer = make_layer(r=4, dropout=0.5, noise=False).train()
     x = torch.randn(50, D_IN)
-    layer(x)
-    assert all(torch.equal(seen[name], x) for name in ("router", "noise", "base"))
-    dropped = seen["A"] == 0
-    assert 0.3 < dropped.float().mean() < 0.7
-    torch.testing.assert_close(seen["A"][~dropped], 2 * x[~dropped])
+    torch.manual_seed(1)
+    result = layer(x)
+    torch.manual_seed(1)
+    dropped = F.dropout(x, 0.5)
+    assert 0.3 < (dropped == 0).float().mean() < 0.7
+    torch.testing.assert_close(result, in_one_piece(layer, x, config, dropped=dropped))
+
+
+def in_one_piece(layer, x, config, eps=None, dropped=None, adapter="default"):
+    """The formula in plain tensor operations that autograd can follow, with one full output per expert."""
+    a = layer.experts_A[adapter].weight.unflatten(0, (config.num_experts + 1, -1))
+    b = layer.experts_B[adapter].weight.unflatten(1, (config.num_experts + 1, -1))
+    logits = x @ layer.experts_router[adapter].weight.t()
+    if eps is not None:
+        logits = logits + eps * F.softplus(x @ layer.experts_noise[adapter].weight.t())
+    shares = F.pad(logits.softmax(-1), (1, 0), value=1.0)
+    every = torch.einsum("...d,erd,oer->...eo", x if dropped is None else dropped, a, b)
+    return layer.base_layer(x) + config.scaling * (every * shares.unsqueeze(-1)).sum(-2)
+
+
+@pytest.mark.parametrize("trained_base", [False, True])
+@pytest.mark.parametrize(("dropout", "noise"), [(0.0, False), (0.0, True), (0.3, True)])
+def test_every_gradient_equals_that_of_autograd(dropout, noise, trained_base):
+    settings = {"r": 4, "num_experts": 3, "dropout": dropout, "noise": noise}
+    layer = make_layer(**settings).train()
+    layer.base_layer.requires_grad_(trained_base)
+    x = torch.randn(3, 7, D_IN, requires_grad=True)
+    target = torch.randn(3, 7, D_OUT)
+
+    def gradients(result: torch.Tensor) -> dict[str, torch.Tensor]:
+        weights = {"x": x} | {name: weight for name, weight in layer.named_parameters() if weight.requires_grad}
+        found = torch.autograd.grad((result * target).sum(), list(weights.values()))
+        return dict(zip(weights, found, strict=True))
+
+    torch.manual_seed(1)
+    ours = gradients(layer(x))
+    torch.manual_seed(1)
+    eps = torch.randn(21, 3).reshape(3, 7, 3) if noise else None
+    dropped = F.dropout(x, dropout) if dropout else None
+    expected = gradients(in_one_piece(layer, x, ExpertsConfig(**settings), eps, dropped))
+    assert ours.keys() == expected.keys()
+    assert len(ours) == 1 + (4 if noise else 3) + 2 * trained_base
+    for name, gradient in expected.items():
+        torch.testing.assert_close(ours[name], gradient, rtol=1e-5, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
+def test_half_precision_stays_close_to_float32(stored):
+    layer = make_layer(r=4).eval()
+    x = torch.randn(600, D_IN).bfloat16().float().requires_grad_()  # more tokens than are widened at once
+    layer.base_layer.bfloat16().float()
+    weights = [
+        weight for name, weight in layer.named_parameters() if name.startswith("experts_") and "noise" not in name
+    ]
+    exact = torch.autograd.grad(layer(x).square().mean(), [x, *weights])
+    layer.base_layer.bfloat16()
+    layer.experts_A.to(stored)
+    layer.experts_B.to(stored)
+    weights = [
+        weight for name, weight in layer.named_parameters() if name.startswith("experts_") and "noise" not in name
+    ]
+    half = x.detach().bfloat16().requires_grad_()
+    result = layer(half)
+    assert result.dtype == torch.bfloat16
+    for gradient, weight, wanted in zip(
+        torch.autograd.grad(result.float().square().mean(), [half, *weights]), [half, *weights], exact, strict=True
+    ):
+        assert gradient.dtype == weight.dtype
+        assert F.cosine_similarity(gradient.float().flatten(), wanted.flatten(), dim=0) > 0.999
+
+
+def test_the_router_is_as_exact_on_half_precision_input_as_on_float32():
+    layer = make_layer().eval()
+    x = torch.randn(700, D_IN).bfloat16()
+    torch.testing.assert_close(layer.gates(x, "default"), layer.gates(x.float(), "default"), rtol=1e-5, atol=1e-6)
+
+
+def test_an_output_of_the_base_that_somebody_keeps_is_not_overwritten():
+    kept = []
+    layer = make_layer()
+    layer.base_layer.register_forward_hook(lambda _, inputs, output: kept.append((inputs[0], output)))
+    layer(torch.randn(4, D_IN))
+    given, output = kept[0]
+    assert torch.equal(output, F.linear(given, layer.base_layer.weight, layer.base_layer.bias))
 
 
 @pytest.mark.parametrize("cast", [lambda m: m.to(torch.bfloat16), lambda m: m.half(), lambda m: m.bfloat16().float()])
@@ -219,7 +294,7 @@ def test_no_tensor_holds_one_full_output_per_expert():
     with OutputShapes() as made, torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         layer(x).square().sum().backward()
     assert (2, tokens // 2, D_OUT) in made.shapes, "the recorder saw the output"
-    assert (2, tokens // 2, experts + 1, 2) in made.shapes, "experts are separate in rank space only"
+    assert (tokens, experts + 1, 2) in made.shapes, "experts are separate in rank space only"
     assert max(math.prod(shape) for shape in made.shapes | saved) < experts * tokens * D_OUT
     assert not any({experts, experts + 1} & set(shape) and D_OUT in shape for shape in made.shapes | saved)
 

@@ -277,6 +277,41 @@ def test_merging_is_refused_with_its_reason_and_leaves_the_model_as_it_was(metho
     assert torch.equal(logits(model), expected)
 
 
+def test_merging_the_universal_expert_keeps_every_output_and_leaves_the_specific_ones(tmp_path):
+    model = tiny_experts()
+    expected = logits(model)
+    model.base_model.merge_universal()
+    torch.testing.assert_close(logits(model), expected, rtol=1e-5, atol=1e-5)
+    model.save_pretrained(tmp_path / "specific")
+    base = model.unload()
+    assert not torch.equal(logits(base), logits(tiny_base())), "the universal expert is in the base now"
+    loaded = PeftModel.from_pretrained(base, tmp_path / "specific").eval()
+    torch.testing.assert_close(logits(loaded), expected, rtol=1e-5, atol=1e-5)
+    for layer in loaded.modules():
+        if isinstance(layer, ExpertsLinear):
+            assert not layer.universal_update("default").any()
+
+
+def test_an_adapter_of_universal_experts_alone_equals_its_merged_base():
+    model = tiny_experts()
+    for module in model.modules():
+        if isinstance(module, ExpertsLinear):
+            module.experts_B["default"].weight.data[:, 2:] = 0  # r = 2: the specific experts say nothing
+    expected = logits(model)
+    model.base_model.merge_universal()
+    torch.testing.assert_close(logits(model.unload()), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_merging_the_universal_expert_is_refused_where_others_share_the_base():
+    model = tiny_experts()
+    model.add_adapter("second", ExpertsConfig(r=3, num_experts=2, task_type="CAUSAL_LM"))
+    before = logits(tiny_base())
+    with pytest.raises(NotImplementedError, match="2 adapters share"):
+        model.base_model.merge_universal()
+    with model.disable_adapter():
+        assert torch.equal(logits(model), before)
+
+
 def test_one_adapter_per_row_is_refused_rather_than_ignored():
     with pytest.raises(NotImplementedError, match="adapter_names"):
         tiny_experts()(input_ids=TOKENS, adapter_names=["default", "default"])

@@ -13,8 +13,17 @@ from peft import get_peft_model
 
 from pediatricsgpt.experts.config import EXPERTS_PEFT_TYPE, ExpertsConfig
 from pediatricsgpt.experts.layer import ExpertsLinear
+from pediatricsgpt.experts.statistics import RoutingStatistics
 from pediatricsgpt.experts.tuner import ExpertsModel, register
 
 register()
 
-__all__ = ["EXPERTS_PEFT_TYPE", "ExpertsConfig", "ExpertsLinear", "ExpertsModel", "get_peft_model", "register"]
+__all__ = [
+    "EXPERTS_PEFT_TYPE",
+    "ExpertsConfig",
+    "ExpertsLinear",
+    "ExpertsModel",
+    "RoutingStatistics",
+    "get_peft_model",
+    "register",
+]

@@ -67,6 +67,8 @@ class ExpertsConfig(PeftConfig):
     """Dropout on the input of the experts while training; the router always sees the clean input"""
     noise: bool = True
     """Learned noise on the router's logits while training; without it the noise weights are kept, but frozen"""
+    balance_coefficient: float = 0.0
+    """Weight of the load-balance loss of the specific experts (see `balance.py`); the method itself has none"""
     use_rslora: bool = False
     """Scale by lora_alpha / sqrt(r) instead, which keeps the update's size independent of the rank"""
     target_modules: list[str] | str | None = None
@@ -88,6 +90,8 @@ class ExpertsConfig(PeftConfig):
             raise ValueError(f"num_experts counts the specific experts and must be at least 1, got {self.num_experts}")
         if self.lora_alpha <= 0:
             raise ValueError(f"lora_alpha must be positive, got {self.lora_alpha}")
+        if self.balance_coefficient < 0:
+            raise ValueError(f"balance_coefficient must not be negative, got {self.balance_coefficient}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is a probability and must be in [0, 1), got {self.dropout}")
 

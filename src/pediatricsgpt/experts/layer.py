@@ -7,24 +7,24 @@ Source: PediatricsGPT (NeurIPS 2024, arXiv 2405.19266), the mixture of universal
 expert u is ungated; the gating over the T specific experts is dense and per token.
 
 All experts are computed at once: their A stand above one another in one matrix, their B beside one another in a
-second, and the gates act between the two, where a token has only (T + 1) * r numbers. No tensor holds one output of
-size d_out per expert.
+second, and the gates act between the two, where a token has only (T + 1) * r numbers (`function.py`). No tensor holds
+one output of size d_out per expert.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn
 
 import torch
-import torch.nn.functional as F
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from pediatricsgpt.experts.balance import Balance, Routing
 from pediatricsgpt.experts.config import ExpertsConfig
+from pediatricsgpt.experts.function import ExpertsFunction, autocast_off, gates
 
 ROUTER_STD = 0.02
 """Standard deviation of the initial router and noise weights: near-equal gates, and noise of about softplus(0)"""
@@ -61,9 +61,9 @@ class RouterLinear(nn.Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits [..., T] in float32 for x [..., d_in] of any floating type."""
-        with _autocast_off(x.device.type):
+        with autocast_off(x.device.type):
             # Mixed-precision sharding hands over a rounded copy of the weight: the product is float32 all the same.
-            return F.linear(x.float(), self.weight.float())
+            return nn.functional.linear(x.float(), self.weight.float())
 
 
 class ExpertsLinear(nn.Module, BaseTunerLayer):  # PEFT takes layers named *Linear* into its `all-linear`
@@ -77,16 +77,23 @@ class ExpertsLinear(nn.Module, BaseTunerLayer):  # PEFT takes layers named *Line
         base_layer: an `nn.Linear` (or a quantised subclass of it) or a transformers `Conv1D`.
         adapter_name: the first adapter.
         config: its settings.
+        routing: what the layers of one model share; a layer by itself makes its own.
 
     Raises:
         TypeError: the base layer is of another kind.
     """
 
-    adapter_layer_names = ("experts_A", "experts_B", "experts_router", "experts_noise")
-    other_param_names = ("experts_dropout", "num_experts", "scaling", "noise")
+    _z3_leaf = True  # DeepSpeed ZeRO-3 gathers all weights below at once: `forward` uses them without calling modules
 
-    def __init__(self, base_layer: nn.Module, adapter_name: str, config: ExpertsConfig) -> None:
+    adapter_layer_names = ("experts_A", "experts_B", "experts_router", "experts_noise")
+    other_param_names = ("experts_dropout", "num_experts", "scaling", "noise", "balance_coefficient")
+
+    def __init__(
+        self, base_layer: nn.Module, adapter_name: str, config: ExpertsConfig, routing: Routing | None = None
+    ) -> None:
         super().__init__()
+        self.routing = routing or Routing()
+        self.name = ""
         self.base_layer = base_layer
         self.in_features, self.out_features = _linear_shape(self.get_base_layer())
         self.experts_A = nn.ModuleDict()
@@ -97,6 +104,7 @@ class ExpertsLinear(nn.Module, BaseTunerLayer):  # PEFT takes layers named *Line
         self.num_experts: dict[str, int] = {}
         self.scaling: dict[str, float] = {}
         self.noise: dict[str, bool] = {}
+        self.balance_coefficient: dict[str, float] = {}
         self.frozen_peft_weight_names: dict[str, tuple[str, ...]] = {}
         self.merged_adapters: list[str] = []
         self._active_adapter: str | list[str] = adapter_name
@@ -108,6 +116,8 @@ class ExpertsLinear(nn.Module, BaseTunerLayer):  # PEFT takes layers named *Line
         self.num_experts[adapter_name] = config.num_experts
         self.scaling[adapter_name] = config.scaling
         self.noise[adapter_name] = config.noise
+        self.balance_coefficient[adapter_name] = config.balance_coefficient
+        self.routing.layers[adapter_name] = self.routing.layers.get(adapter_name, 0) + 1
         self.experts_dropout[adapter_name] = nn.Dropout(config.dropout) if config.dropout > 0 else nn.Identity()
         self.experts_A[adapter_name] = nn.Linear(self.in_features, ranks, bias=False)
         self.experts_B[adapter_name] = nn.Linear(ranks, self.out_features, bias=False)
@@ -132,33 +142,94 @@ class ExpertsLinear(nn.Module, BaseTunerLayer):  # PEFT takes layers named *Line
         Returns:
             [..., T] in float32; the last dimension sums to 1. Random only while training with `noise`.
         """
-        x = x.float()  # once for both products
-        with _autocast_off(x.device.type):
-            logits = self.experts_router[adapter_name](x)
-            if self.training and self.noise[adapter_name]:
-                deviation = F.softplus(self.experts_noise[adapter_name](x))
-                logits = logits + torch.randn_like(logits) * deviation
-            return logits.softmax(dim=-1)
+        flat = x.reshape(-1, x.shape[-1])
+        router, noise = self.experts_router[adapter_name].weight, self.experts_noise[adapter_name].weight
+        with autocast_off(x.device.type):
+            shares, _ = gates(flat, router, noise, self._eps(flat, adapter_name))
+        return shares.reshape(*x.shape[:-1], -1)
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         """The base layer's output plus that of the active adapters: [..., d_in] -> [..., d_out], type kept."""
-        result = self.base_layer(x, *args, **kwargs)
-        if self.disable_adapters:
-            return result
-        dtype = result.dtype
-        for adapter_name in self.active_adapters:
-            if adapter_name in self.experts_A:
-                result = result + self._experts(x, adapter_name)
-        return result.to(dtype)
+        active = [] if self.disable_adapters else [name for name in self.active_adapters if name in self.experts_A]
+        if not active:
+            return self.base_layer(x, *args, **kwargs)
+        flat = x.reshape(-1, x.shape[-1])
+        frozen = self._frozen_weight(flat)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and frozen is None):
+            result = self.base_layer(flat, *args, **kwargs)
+        if not self._may_overwrite(result):
+            result = result.clone()
+        for adapter_name in active:
+            result = self._add_experts(result, flat, frozen, adapter_name)
+            frozen = None  # its part of the gradient is taken once
+        return result.reshape(*x.shape[:-1], -1)
 
-    def _experts(self, x: torch.Tensor, adapter_name: str) -> torch.Tensor:
-        """s * ( B_u A_u x + sum_j g_j(x) B_j A_j x ) for one adapter: [..., d_in] -> [..., d_out]."""
-        down, up = self.experts_A[adapter_name], self.experts_B[adapter_name]
-        # The universal expert's share is always 1. The scale goes in here too, where tokens have the fewest numbers.
-        shares = F.pad(self.gates(x, adapter_name), (1, 0), value=1.0) * self.scaling[adapter_name]
-        inputs = self.experts_dropout[adapter_name](self._cast_input_dtype(x, down.weight.dtype))
-        ranks = down(inputs).unflatten(-1, (self.num_experts[adapter_name] + 1, -1))
-        return up((ranks * shares.unsqueeze(-1).to(ranks.dtype)).flatten(-2))
+    def _add_experts(
+        self, result: torch.Tensor, x: torch.Tensor, frozen: torch.Tensor | None, adapter_name: str
+    ) -> torch.Tensor:
+        """Add s * ( B_u A_u x + sum_j g_j(x) B_j A_j x ) of one adapter in place: x [N, d_in], result [N, d_out]."""
+        dropout = self.experts_dropout[adapter_name]
+        drops = self.training and isinstance(dropout, nn.Dropout)
+        eps = self._eps(x, adapter_name)
+        balance = self._balance(adapter_name, len(x))
+        result, shares = ExpertsFunction.apply(
+            result,
+            x,
+            dropout(x) if drops else None,
+            frozen,
+            self.experts_A[adapter_name].weight,
+            self.experts_B[adapter_name].weight,
+            self.experts_router[adapter_name].weight,
+            None if eps is None else self.experts_noise[adapter_name].weight,
+            eps,
+            self.scaling[adapter_name],
+            balance,
+        )
+        if balance is not None:
+            self.routing.values[id(self)] = balance.value(shares)
+        if self.routing.watch is not None:
+            self.routing.watch(self.name, shares, self.routing.valid(len(x)))
+        return result
+
+    def _eps(self, x: torch.Tensor, adapter_name: str) -> torch.Tensor | None:
+        """Standard normal [N, T] while training with noise."""
+        if not (self.training and self.noise[adapter_name]):
+            return None
+        return torch.randn(len(x), self.num_experts[adapter_name], device=x.device, dtype=torch.float32)
+
+    def _balance(self, adapter_name: str, tokens: int) -> Balance | None:
+        coefficient = self.balance_coefficient[adapter_name]
+        if not self.training or coefficient == 0:
+            return None
+        return Balance(coefficient, self.routing, self.routing.layers[adapter_name], self.routing.valid(tokens))
+
+    def _frozen_weight(self, x: torch.Tensor) -> torch.Tensor | None:
+        """W0 [d_out, d_in] where the experts' function can do the frozen layer's backward pass along with its own."""
+        base = self.base_layer
+        plain = type(base) is nn.Linear and type(base.weight.data) is torch.Tensor and not base._backward_hooks
+        if not plain or base._backward_pre_hooks or any(weight.requires_grad for weight in base.parameters()):
+            return None
+        return base.weight if torch.is_grad_enabled() and x.requires_grad else None
+
+    def _may_overwrite(self, result: torch.Tensor) -> bool:
+        """Whether nobody else can hold the base layer's output: no hook has seen it, and it is no view of another."""
+        base = self.base_layer
+        return type(base) is nn.Linear and not base._forward_hooks and not result._is_view()
+
+    def universal_update(self, adapter_name: str) -> torch.Tensor:
+        """s * B_u A_u, what the universal expert adds to the weight: [d_out, d_in] in float32."""
+        down, up = self.experts_A[adapter_name].weight, self.experts_B[adapter_name].weight
+        r = down.shape[0] // (self.num_experts[adapter_name] + 1)
+        return self.scaling[adapter_name] * (up[:, :r].float() @ down[:r].float())
+
+    def merge_universal(self, adapter_name: str) -> None:
+        """Move the universal expert into the base weight; its B becomes zero. Call it under `torch.no_grad()`."""
+        base = self.get_base_layer()
+        update = self.universal_update(adapter_name)
+        update = update.t() if isinstance(base, Conv1D) else update
+        base.weight.copy_(base.weight.float() + update)
+        up = self.experts_B[adapter_name].weight
+        up[:, : up.shape[1] // (self.num_experts[adapter_name] + 1)] = 0
 
     def _move_adapter_to_device_of_base_layer(self, adapter_name: str, device: torch.device | None = None) -> None:
         # PEFT calls this once it has assigned loaded weights (low_cpu_mem_usage), and its own version casts them to
@@ -194,10 +265,3 @@ def _linear_shape(layer: nn.Module) -> tuple[int, int]:
     if isinstance(layer, nn.Linear):
         return layer.in_features, layer.out_features
     raise TypeError(f"experts can be put on nn.Linear and Conv1D layers, not on {type(layer).__name__}")
-
-
-def _autocast_off(device_type: str) -> AbstractContextManager[Any]:
-    """Full precision inside mixed-precision training; devices without autocast (meta) need nothing."""
-    if torch.amp.is_autocast_available(device_type):
-        return torch.autocast(device_type, enabled=False)
-    return nullcontext()

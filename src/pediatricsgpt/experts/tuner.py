@@ -6,10 +6,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, NoReturn
 
+import torch
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
 from peft.tuners.tuners_utils import BaseTuner
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
+from pediatricsgpt.experts.balance import MainLoss, Routing
 from pediatricsgpt.experts.config import EXPERTS_PEFT_TYPE, TARGET_WORDS, ExpertsConfig
 from pediatricsgpt.experts.layer import MERGE_REFUSED, ExpertsLinear
 
@@ -17,12 +20,60 @@ from pediatricsgpt.experts.layer import MERGE_REFUSED, ExpertsLinear
 class ExpertsModel(BaseTuner):
     """A model whose targeted linear layers are `ExpertsLinear`; made by `get_peft_model`, like any PEFT tuner.
 
-    Merging is refused with its reason; `unload()` gives the base model back.
+    Merging is refused with its reason, except that of the universal expert (`merge_universal`); `unload()` gives the
+    base model back.
     """
 
     prefix = "experts_"
     tuner_layer_cls = ExpertsLinear
     target_module_mapping: ClassVar[dict[str, list[str]]] = {}  # the configuration's default words replace it
+
+    def __init__(self, model: nn.Module, peft_config: Any, adapter_name: str, *args: Any, **kwargs: Any) -> None:
+        self._routing = Routing()  # before the layers are made: a plain object, which needs no nn.Module yet
+        super().__init__(model, peft_config, adapter_name, *args, **kwargs)
+        self.model.register_forward_pre_hook(self._note_batch, with_kwargs=True)
+
+    @property
+    def routing(self) -> Routing:
+        """What the layers share: the mask of the batch, the balance loss, who watches the gates."""
+        return self._routing
+
+    def _note_batch(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        mask = kwargs.get("attention_mask")
+        if isinstance(mask, torch.Tensor) and mask.dim() == 2:
+            self._routing.mask = mask.reshape(-1).bool()
+        else:
+            self._routing.mask = None
+        self._routing.factor = 1.0
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's own output; with `balance_coefficient` and labels, its loss has the balance loss in it."""
+        output = super().forward(*args, **kwargs)
+        loss = getattr(output, "loss", None)
+        if self.training and loss is not None:
+            output.loss = self.with_balance(loss, _share_of_step(kwargs))
+        return output
+
+    def with_balance(self, loss: torch.Tensor, share: float | torch.Tensor = 1.0) -> torch.Tensor:
+        """The loss of the latest forward pass with the load-balance loss added, ready for `backward()`.
+
+        Needed only where a loss is computed outside of the model. Without it the layers add the gradient of the
+        balance loss as if the main loss were multiplied by nothing.
+
+        Args:
+            loss: of this micro-batch.
+            share: this micro-batch's part of the optimiser step, between 0 and 1.
+        """
+        total = sum(
+            self.peft_config[name].balance_coefficient / self._routing.layers[name]
+            for name in self.active_adapters
+            if name in self._routing.layers
+        )
+        if not total or not self._routing.values:
+            return loss
+        balance = torch.stack([value.to(loss.device) for value in self._routing.values.values()]).sum() * total
+        self._routing.values.clear()
+        return MainLoss.apply(loss, balance, self._routing, share)
 
     def _prepare_adapter_config(self, peft_config: ExpertsConfig, _model_config: dict[str, Any]) -> ExpertsConfig:
         targets = peft_config.target_modules
@@ -48,13 +99,40 @@ class ExpertsModel(BaseTuner):
         if isinstance(target, ExpertsLinear):
             target.update_layer(adapter_name, peft_config)
             return
-        layer = ExpertsLinear(target, adapter_name, peft_config)
+        layer = ExpertsLinear(target, adapter_name, peft_config, self._routing)
         if adapter_name not in self.active_adapters:
             layer.requires_grad_(False)  # a further adapter is not trained before set_adapter says so
         self._replace_module(parent, target_name, layer, target)
 
     def _check_merge_allowed(self) -> NoReturn:
         raise NotImplementedError(MERGE_REFUSED)
+
+    def merge_universal(self) -> None:
+        """Add the universal expert to the base weights, exactly: W0 + s B_u A_u, rounded once to the base's type.
+
+        The universal expert sees every token ungated, so it is a plain low-rank update. Outputs stay the same; its B
+        becomes zero, and the specific experts stay an adapter. The base model is changed for good: save it (`unload()`
+        gives it) together with the adapter, and note that a disabled adapter no longer gives the old base.
+
+        Raises:
+            NotImplementedError: more than one adapter shares the base, or a base layer is quantised or sharded; nothing
+                is changed then.
+        """
+        layers = {name: module for name, module in self.model.named_modules() if isinstance(module, ExpertsLinear)}
+        adapters = {adapter for layer in layers.values() for adapter in layer.experts_A}
+        if len(adapters) > 1:
+            raise NotImplementedError(
+                f"merge_universal changes the base model, which {len(adapters)} adapters share "
+                f"({', '.join(adapters)}); delete the others first"
+            )
+        for name, layer in layers.items():
+            base = layer.get_base_layer()
+            if type(base) not in (nn.Linear, Conv1D) or type(base.weight.data) is not torch.Tensor:
+                raise NotImplementedError(f"merge_universal needs plain weights; {name} is {type(base).__name__}")
+        with torch.no_grad():
+            for layer in layers.values():
+                for adapter in layer.experts_A:
+                    layer.merge_universal(adapter)
 
     @contextmanager
     def _enable_peft_forward_hooks(self, *_: Any, **kwargs: Any) -> Iterator[None]:
@@ -72,6 +150,15 @@ def register() -> None:
     PEFT_TYPE_TO_CONFIG_MAPPING[EXPERTS_PEFT_TYPE] = ExpertsConfig
     PEFT_TYPE_TO_TUNER_MAPPING[EXPERTS_PEFT_TYPE] = ExpertsModel
     PEFT_TYPE_TO_PREFIX_MAPPING[EXPERTS_PEFT_TYPE] = ExpertsModel.prefix
+
+
+def _share_of_step(kwargs: dict[str, Any]) -> float | torch.Tensor:
+    """The part of an optimiser step that a micro-batch is, where the trainer says how many labels the step has."""
+    labels, items = kwargs.get("labels"), kwargs.get("num_items_in_batch")
+    if labels is None or items is None:
+        return 1.0
+    share: float | torch.Tensor = (labels[..., 1:] != -100).sum() / items
+    return share
 
 
 def _endings(word: str, module_names: Iterable[str]) -> list[str]:

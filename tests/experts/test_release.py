@@ -1,0 +1,174 @@
+"""An adapter in the authors' layout gives the same outputs as their formula, and what is missing is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import save_file
+from torch import nn
+
+from pediatricsgpt.errors import UserError
+from pediatricsgpt.experts import release
+from tests.experts.test_tuner import TOKENS, logits, tiny_base
+
+T, R, ALPHA = 3, 4, 8
+LAYERS = {
+    f"model.layers.{i}.mlp.{name}": size
+    for i in range(2)
+    for name, size in {"up_proj": (32, 48), "down_proj": (48, 32)}.items()
+}
+
+
+def tensors(router: bool = True) -> dict[str, torch.Tensor]:
+    torch.manual_seed(4)
+    found = {}
+    for layer, (d_in, d_out) in LAYERS.items():
+        name = f"base_model.model.{layer}"
+        found[f"{name}.lora_moe_A"] = torch.randn(T + 1, d_in, R) * 0.3
+        found[f"{name}.lora_moe_B"] = torch.randn(T + 1, R, d_out) * 0.3
+        if router:
+            found[f"{name}.lora_route.weight"] = torch.randn(T, d_in) * 0.3
+            found[f"{name}.w_noise"] = torch.randn(d_in, T) * 0.3
+    return found
+
+
+def folder_of(path, weights: dict[str, torch.Tensor], pickled: bool = False, **settings):
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "r": R,
+        "lora_alpha": ALPHA,
+        "lora_nums": T + 1,
+        "lora_dropout": 0.05,
+    }
+    path.mkdir(exist_ok=True)
+    (path / "adapter_config.json").write_text(json.dumps(config | settings), encoding="utf-8")
+    if pickled:
+        torch.save(weights, path / "adapter_model.bin")
+    else:
+        save_file(weights, path / "adapter_model.safetensors")
+    return path
+
+
+class Authors(nn.Module):
+    """METHOD: universal index 0 ungated, dense softmax over the others, scale on all, no noise."""
+
+    def __init__(self, base: nn.Linear, weights: dict[str, torch.Tensor], name: str) -> None:
+        super().__init__()
+        self.base, self.weights, self.name = base, weights, f"base_model.model.{name}"
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        a, b = self.weights[f"{self.name}.lora_moe_A"], self.weights[f"{self.name}.lora_moe_B"]
+        route = self.weights.get(f"{self.name}.lora_route.weight", torch.zeros(T, x.shape[-1]))
+        shares = (x @ route.t()).softmax(-1)
+        result = self.base(x) + ALPHA / R * (x @ a[0] @ b[0])
+        for expert in range(T):
+            result = result + ALPHA / R * shares[..., expert, None] * (x @ a[expert + 1] @ b[expert + 1])
+        return result
+
+
+def by_their_formula(weights: dict[str, torch.Tensor]) -> torch.Tensor:
+    model = tiny_base()
+    for name in LAYERS:
+        parent = model.get_submodule(name.rpartition(".")[0])
+        setattr(parent, name.rpartition(".")[2], Authors(model.get_submodule(name), weights, name))
+    return logits(model)
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_outputs_equal_the_authors_formula_without_noise(tmp_path, pickled):
+    weights = tensors()
+    model = release.load(tiny_base(), folder_of(tmp_path / "a", weights, pickled))
+    torch.testing.assert_close(logits(model), by_their_formula(weights), rtol=1e-5, atol=1e-5)
+    assert not torch.equal(logits(model), logits(tiny_base()))
+
+
+def test_saved_in_our_layout_it_loads_again_bit_for_bit(tmp_path):
+    model = release.load(tiny_base(), folder_of(tmp_path / "a", tensors()))
+    model.save_pretrained(tmp_path / "ours")
+    assert torch.equal(logits(PeftModel.from_pretrained(tiny_base(), tmp_path / "ours").eval()), logits(model))
+
+
+def test_the_noise_comes_along_for_further_training(tmp_path):
+    weights = tensors()
+    model = release.load(tiny_base(), folder_of(tmp_path / "a", weights))
+    layer = model.base_model.model.get_submodule("model.layers.0.mlp.up_proj")
+    assert torch.equal(
+        layer.experts_noise["default"].weight, weights["base_model.model.model.layers.0.mlp.up_proj.w_noise"].t()
+    )
+    assert layer.noise["default"]
+
+
+def test_a_missing_router_is_refused_unless_even_shares_are_accepted(tmp_path):
+    weights = tensors(router=False)
+    folder = folder_of(tmp_path / "a", weights)
+    with pytest.raises(UserError, match=r"4 of 4 layers have no router.*spread_evenly=True"):
+        release.load(tiny_base(), folder)
+    model = release.load(tiny_base(), folder, spread_evenly=True)
+    torch.testing.assert_close(logits(model), by_their_formula(weights), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.pop("base_model.model.model.layers.0.mlp.up_proj.lora_moe_B"), "has no lora_moe_B"),
+        (
+            lambda w: w.update({"base_model.model.model.layers.9.mlp.up_proj.lora_moe_A": torch.ones(4, 32, 4)}),
+            "no router",
+        ),
+        (
+            lambda w: w.update({"base_model.model.model.layers.0.mlp.up_proj.lora_A.weight": torch.ones(4, 32)}),
+            "no tensor of the authors",
+        ),
+        (
+            lambda w: w.update({"base_model.model.model.layers.0.mlp.up_proj.lora_moe_A": torch.ones(4, 31, 4)}),
+            r"\[4, 31, 4\], and \[4, 32, 4\] is wanted",
+        ),
+    ],
+)
+def test_tensors_that_do_not_fit_are_named_and_the_base_stays_as_it_was(tmp_path, change, message):
+    weights = tensors()
+    change(weights)
+    base = tiny_base()
+    with pytest.raises(UserError, match=message):
+        release.load(base, folder_of(tmp_path / "a", weights))
+    assert torch.equal(logits(base), logits(tiny_base()))
+
+
+def test_another_base_is_told_by_the_layer_that_it_lacks(tmp_path):
+    with pytest.raises(UserError, match=r"no layer 'model\.layers\.0\.mlp"):
+        release.load(nn.Sequential(nn.Linear(2, 2)), folder_of(tmp_path / "a", tensors()))
+
+
+def test_folders_that_are_no_adapter_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"no adapter_config\.json"):
+        release.load(tiny_base(), tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match="cannot read this as JSON"):
+        release.load(tiny_base(), tmp_path)
+    (tmp_path / "adapter_config.json").write_text('{"r": 8}', encoding="utf-8")
+    with pytest.raises(UserError, match="lora_alpha"):
+        release.load(tiny_base(), tmp_path)
+    (tmp_path / "adapter_config.json").write_text('{"r": 4, "lora_alpha": 8}', encoding="utf-8")
+    with pytest.raises(UserError, match="no adapter weights"):
+        release.load(tiny_base(), tmp_path)
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="cannot read these weights"):
+        release.load(tiny_base(), tmp_path)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (print, ("this ran",))
+
+
+def test_a_pickle_with_code_is_not_run(tmp_path, capsys):
+    (tmp_path / "adapter_config.json").write_text('{"r": 4, "lora_alpha": 8}', encoding="utf-8")
+    torch.save({"a": Bomb()}, tmp_path / "adapter_model.bin")
+    with pytest.raises(UserError, match="holds more than tensors"):
+        release.load(tiny_base(), tmp_path)
+    assert "this ran" not in capsys.readouterr().out
+    assert TOKENS.numel()
