@@ -64,7 +64,7 @@ class SmallRun:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = manifest.begin(target, content_id(node))
         write(partial)
-        content = manifest.hash_folder(partial, ignore=("training.jsonl", "README.md"))
+        content = manifest.hash_folder(partial, ignore=("metrics.jsonl", "README.md"))
         read = {name: self.contents[name] for name in inputs} | (files or {})
         entry = manifest.Manifest(node, content_id(node), content, read, settings or {}, "c0de", 17, counts or {})
         entry.threads, entry.seconds, entry.peak_memory_mb = 2, 12.5, 900
@@ -324,7 +324,7 @@ def _log() -> list[dict[str, Any]]:
 def _trained(log: list[dict[str, Any]]) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
         (folder / "config.json").write_text(folder.name, encoding="utf-8")
-        write_json_lines(folder / "training.jsonl", [*log, {"train_runtime": 3.0, "train_loss": 6.0, "step": 40}])
+        write_json_lines(folder / "metrics.jsonl", log)
 
     return write
 

@@ -33,7 +33,7 @@ PIECES = [
 TEXTS = st.one_of(st.lists(st.sampled_from(PIECES), max_size=30).map("".join), st.text(max_size=30))
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(TEXTS)
 def test_words_are_those_of_jieba(text):
     assert cut(text) == list(jieba.cut(text))

@@ -106,7 +106,7 @@ TEXTS = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(TEXTS, TEXTS)
 def test_generated_texts_score_as_the_reference_stack_does(prediction, reference):
     assert_equal_to_reference(prediction, reference)
@@ -225,7 +225,7 @@ def test_repeated_words_can_raise_bleu_2_above_bleu_1_and_are_warned_of():
 WORDS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=9)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(WORDS, WORDS)
 def test_smoothing_alone_never_breaks_the_order_of_bleu(said, wanted):
     """What the warning tells the user: only repeated words can, or the weights of BLEU-3, and only by a little."""

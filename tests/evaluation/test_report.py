@@ -193,8 +193,8 @@ def damage_manifest_field(folder: Path) -> str:
 
 
 def damage_log(folder: Path) -> str:
-    (folder / "sft/training.jsonl").write_text('{"loss": 1}\n{"lo', encoding="utf-8")
-    return "sft/training.jsonl:2"
+    (folder / "sft/metrics.jsonl").write_text('{"loss": 1}\n{"lo', encoding="utf-8")
+    return "sft/metrics.jsonl:2"
 
 
 def damage_scores(folder: Path) -> str:
@@ -250,12 +250,34 @@ def test_a_damaged_file_is_named_and_the_old_report_stays(whole: SmallRun, damag
 
 def test_a_diverged_model_is_shown_without_a_curve(whole: SmallRun) -> None:
     nan = float("nan")
-    write_json_lines(whole.folder / "cpt/training.jsonl", [{"loss": nan, "step": 1}, {"loss": 3.0, "step": 2}])
+    write_json_lines(whole.folder / "cpt/metrics.jsonl", [{"loss": nan, "step": 1}, {"loss": 3.0, "step": 2}])
     loss = {"mean": nan, "low": nan, "high": nan, "rows": 24, "tokens": 3210, "left_out_too_long": 1}
     (whole.folder / "evaluation/cpt/held_out_loss.json").write_text(json.dumps(loss), encoding="utf-8")
     html = write_report(whole.folder).read_text(encoding="utf-8")
     assert "1 logged values are not finite and are left out" in html
     assert "nan%" not in html
+
+
+def test_what_the_gate_measured_and_why_a_phase_stopped_is_shown(whole: SmallRun) -> None:
+    path = whole.folder / "sft/manifest.json"
+    manifest = json.loads(path.read_text("utf-8"))
+    held = {"own": {"before": 3.0, "after": 2.5, "rows": 64}, "<general>": {"before": 2.0, "after": 2.125, "rows": 48}}
+    stopped = "at step 20: held-out loss of '<general>' rose; step 10 is kept"
+    path.write_text(
+        json.dumps({**manifest, "counts": {**manifest["counts"], "held_out": held, "stopped": stopped}}), "utf-8"
+    )
+    lines = [{"step": 0, "held_out/own": 3.0, "held_out/<general>": 2.0}]
+    lines += [{"step": 10, "loss": 2.0, "held_out/own": 2.5, "held_out/<general>": 2.125}]
+    write_json_lines(whole.folder / "sft/metrics.jsonl", lines)
+    html = write_report(whole.folder).read_text(encoding="utf-8")
+    section = html.split('id="phase-sft"')[1].split("</section>")[0]
+    assert "This phase stopped at step 20: held-out loss of &#39;&lt;general&gt;&#39; rose; step 10 is kept." in section
+    assert "held-out loss over training steps; &lt;general&gt; ends at 2.12; own ends at 2.50" in section
+    rows = [re.sub(r"<[^>]+>", " ", row).split() for row in section.split("</tbody>")[0].split("<tr>")[2:4]]
+    assert rows[0][:5] == ["&lt;general&gt;", "2.000", "2.125", "+0.125", "48"]
+    assert rows[1][0] == "own"
+    assert rows[1][-4:] == ["3.000", "2.500", "\u22120.500", "64"]
+    assert "n = 2 logged values" in section
 
 
 def test_line_charts_stay_inside_and_small() -> None:

@@ -168,7 +168,8 @@ class _Reader:
             return False
         wrong = len(fields) != len(self.header)
         for _, line in taken:
-            alone = self._parsed(str(line))
+            # A line that closes a field of the row holds an odd number of marks, a row of its own an even one.
+            alone = self._parsed(str(line)) if str(line).count('"') % 2 == 0 else None
             if isinstance(alone, list) and len(alone) == len(self.header) and (wrong or alone[0] in self.seen):
                 return True
         return False
