@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pediatricsgpt.corpus.minhash import BANDS, enough_bands, gram_sets
-from pediatricsgpt.corpus.shingles import characters, gram_hashes, jaccard, sort_unique
+from pediatricsgpt.corpus.minhash import BANDS, enough_bands, gram_sets, sign
+from pediatricsgpt.corpus.shingles import characters, gram_hashes, jaccard, jaccard_from, mix, sort_unique
 from pediatricsgpt.text import key
 
 # A final sigma depends on its neighbours in Python's lower(), which no Chinese text has.
@@ -51,6 +51,27 @@ def test_sorting_by_bins_is_sorting(values) -> None:
 def test_jaccard_is_that_of_sets(one, other) -> None:
     found = jaccard(*(np.array(sorted(each), np.uint32) for each in (one, other)))
     assert found == (len(one & other) / len(one | other) if one | other else 0.0)
+
+
+@given(st.sets(st.integers(0, 40), max_size=40), st.sets(st.integers(0, 4)), st.floats(0.0, 1.0))
+def test_jaccard_from_a_threshold_is_exact_there_and_below_it_stays_below(one, changed, threshold) -> None:
+    sets = [np.array(sorted(each), np.uint32) for each in (one, one ^ changed)]
+    exact, found = jaccard(*sets), jaccard_from(*sets, threshold)
+    assert found == exact if exact >= threshold else found < threshold
+
+
+@given(st.sets(st.integers(0, 2**32 - 1), max_size=11))
+def test_bands_are_hashes_of_the_least_of_128_linear_functions(members) -> None:
+    rng = np.random.default_rng(8)
+    factors, summands = rng.integers(0, 2**32, (2, 128), np.uint32)
+    grams, bands = np.array(sorted(members), np.uint32), np.zeros(BANDS, np.uint32)
+    sign(grams, np.uint64(5), factors, summands, bands)
+    for band in range(BANDS):
+        value = int(mix(np.uint64(5 + band)))
+        for place in range(4 * band, 4 * band + 4):
+            images = [(int(factors[place]) * gram + int(summands[place])) % 2**32 for gram in members]
+            value = int(mix(np.uint64(value ^ min(images, default=2**32 - 1))))
+        assert bands[band] == value >> 32
 
 
 def test_equal_grams_have_equal_hashes_and_others_do_not() -> None:

@@ -1,4 +1,4 @@
-"""MinHash signatures, their bands, and the search for near-duplicates that checks every candidate exactly.
+"""MinHash signatures of sets of n-grams, and their bands.
 
 Two sets of n-grams with Jaccard similarity J agree in each of 128 minima with probability J (Broder 1997), and in one
 of 32 bands of 4 with J^4. Rows that agree in a band are candidates; those that agree in too few bands for the wanted
@@ -11,13 +11,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
-from numba.core import types
-from numba.extending import intrinsic
 
-from pediatricsgpt.corpus.shingles import compiled, gram_hashes, jaccard, mix, sort_unique
+from pediatricsgpt.corpus.shingles import compiled, gram_hashes, mix, sort_unique
 
 BANDS = 32
 ROWS = 4
@@ -44,11 +41,17 @@ def enough_bands(threshold: float) -> int:
 def sign(grams: Any, scope: Any, factors: Any, summands: Any, bands: Any) -> None:
     """Write the bands of a set of hashed n-grams; sets of different scope agree in none."""
     minima = np.full(128, np.uint32(0xFFFFFFFF), np.uint32)
-    for gram in grams:
+    fours = len(grams) // 4 * 4
+    for start in range(0, fours, 4):  # four at a time: the minima are loaded and stored a fourth as often
+        first, second, third, fourth = grams[start], grams[start + 1], grams[start + 2], grams[start + 3]
         for place in range(128):
-            value = np.uint32(factors[place] * gram + summands[place])
-            if value < minima[place]:
-                minima[place] = value
+            factor, summand = factors[place], summands[place]
+            one = min(np.uint32(factor * first + summand), np.uint32(factor * second + summand))
+            other = min(np.uint32(factor * third + summand), np.uint32(factor * fourth + summand))
+            minima[place] = min(minima[place], min(one, other))
+    for gram in grams[fours:]:
+        for place in range(128):
+            minima[place] = min(minima[place], np.uint32(factors[place] * gram + summands[place]))
     for band in range(32):
         value = mix(scope + np.uint64(band))
         for row in range(4):
@@ -114,166 +117,3 @@ def gram_sets(
     shortest = max(shortest, length)
     written = _sets(points, ends, scopes, length, shortest, _FACTORS, _SUMMANDS, bands, grams, gram_ends)
     return grams[:written], gram_ends, bands
-
-
-# -- the search --------------------------------------------------------------------------------------------------------
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _pointer(_typing: Any, _address: Any) -> Any:
-    """A number as the address of 32-bit numbers: sets stay in the memory-mapped files and only candidates are read."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.inttoptr(values[0], context.get_value_type(signature.return_type))
-
-    return types.CPointer(types.uint32)(types.uint64), generate  # type: ignore[attr-defined]
-
-
-@compiled("float64(uint64[::1], int64[::1], int64, int64)")
-def _similarity(addresses: Any, sizes: Any, one: Any, other: Any) -> Any:
-    left = numba.carray(_pointer(addresses[one]), sizes[one])
-    right = numba.carray(_pointer(addresses[other]), sizes[other])
-    return jaccard(left, right)
-
-
-@compiled("boolean(uint32[:,::1], int64[::1], int64, int64, float64, int64, int64)")
-def _promising(bands: Any, sizes: Any, one: Any, other: Any, threshold: Any, enough: Any, band: Any) -> Any:
-    """Whether two rows may be similar enough; false also where an earlier band than `band` has shown them already."""
-    small, large = min(sizes[one], sizes[other]), max(sizes[one], sizes[other])
-    if small < threshold * large:
-        return False
-    agreeing = 0
-    for each in range(32):
-        if bands[one, each] == bands[other, each]:
-            if each < band:
-                return False
-            agreeing += 1
-    return agreeing >= enough
-
-
-@compiled(
-    "void(int64[::1], uint32[:,::1], uint64[::1], uint64[::1], int64[::1], float64, int64, int64[::1], float32[::1])"
-)
-def lead(
-    order: Any,
-    bands: Any,
-    kinds: Any,
-    addresses: Any,
-    sizes: Any,
-    threshold: Any,
-    enough: Any,
-    leader: Any,
-    similarity: Any,
-) -> None:
-    """Give each row that resembles an earlier one without a leader the first such row as its leader.
-
-    Earlier means in `order`. Rows are compared only with rows of the same kind that have no leader themselves: a row is
-    therefore similar to its leader, not to something that is similar to something. Of the rows that agree in one band
-    the latest 2,000 are looked at, so that a template in very many rows costs linear time; true near-duplicates agree
-    in many bands. Writes `leader` (-1: none) and `similarity`.
-    """
-    slots = max(len(order), 1)
-    heads = np.full((32, slots), np.int32(-1), np.int32)
-    older = np.empty((len(order), 32), np.int32)
-    for place in range(len(order)):
-        row = order[place]
-        found, best = np.int64(-1), 0.0
-        for band in range(32):
-            slot = (mix(kinds[row] ^ np.uint64(bands[row, band])) >> np.uint64(32)) * np.uint64(slots) >> np.uint64(32)
-            other_place = np.int64(heads[band, slot])
-            looked = 0
-            while other_place >= 0 and looked < 2000:
-                looked += 1
-                other = order[other_place]
-                if (
-                    (found < 0 or other_place < found)
-                    and bands[other, band] == bands[row, band]
-                    and kinds[other] == kinds[row]
-                    and _promising(bands, sizes, row, other, threshold, enough, band)
-                ):
-                    similar = _similarity(addresses, sizes, row, other)
-                    if similar >= threshold:
-                        found, best = other_place, similar
-                other_place = np.int64(older[other_place, band])
-        if found >= 0:
-            leader[row], similarity[row] = order[found], best
-            continue
-        for band in range(32):
-            slot = (mix(kinds[row] ^ np.uint64(bands[row, band])) >> np.uint64(32)) * np.uint64(slots) >> np.uint64(32)
-            older[place, band] = heads[band, slot]
-            heads[band, slot] = place
-
-
-@compiled("int64(int32[::1], int64)")
-def find(parents: Any, name: Any) -> Any:
-    """The representative of a group in a union-find: the smallest number that was joined."""
-    root = name
-    while parents[root] != root:
-        root = np.int64(parents[root])
-    while parents[name] != root:
-        parents[name], name = root, np.int64(parents[name])
-    return root
-
-
-@compiled("void(int32[::1], int64, int64)")
-def join(parents: Any, one: Any, other: Any) -> None:
-    """Make one group of two."""
-    one, other = find(parents, one), find(parents, other)
-    parents[max(one, other)] = min(one, other)
-
-
-@compiled("void(int32[::1], int32[::1], int32[::1])")
-def join_all(parents: Any, ones: Any, others: Any) -> None:
-    """Join groups pair by pair."""
-    for pair in range(len(ones)):
-        join(parents, np.int64(ones[pair]), np.int64(others[pair]))
-
-
-@compiled(
-    "void(int64[::1], int64, uint32[:,::1], uint64[::1], int64[::1], float64, int64, int64, int32[::1], int32[::1],"
-    " int64[::1])"
-)
-def join_similar(
-    rows: Any,
-    band: Any,
-    bands: Any,
-    addresses: Any,
-    sizes: Any,
-    threshold: Any,
-    enough: Any,
-    window: Any,
-    groups: Any,
-    parents: Any,
-    variant_of: Any,
-) -> None:
-    """Join the groups of similar rows that agree in one band, and note of each one earlier row that it resembles.
-
-    Args:
-        rows: int64, sorted by their value of `band`, then by number.
-        band: which of the 32.
-        bands: uint32 [n, 32].
-        addresses: where the n-grams of each row stand.
-        sizes: how many they are.
-        threshold: least Jaccard similarity.
-        enough: in how many bands rows have to agree to be compared.
-        window: how many of the rows before it that agree a row is compared with, so that a template in very many rows
-            costs linear time; groups are joined over chains, so that few rows suffice.
-        groups: the group of each row, a place in `parents`.
-        parents: the union-find of groups; is changed.
-        variant_of: int64 [n], -1 where nothing was found yet; is changed.
-    """
-    for place in range(1, len(rows)):
-        row = rows[place]
-        before = place - 1
-        while before >= 0 and before >= place - window and bands[rows[before], band] == bands[row, band]:
-            other = rows[before]
-            before -= 1
-            one, another = np.int64(groups[row]), np.int64(groups[other])
-            if variant_of[row] >= 0 and find(parents, one) == find(parents, another):
-                continue
-            if not _promising(bands, sizes, row, other, threshold, enough, 0):
-                continue
-            if _similarity(addresses, sizes, row, other) >= threshold:
-                join(parents, one, another)
-                if variant_of[row] < 0:
-                    variant_of[row] = other

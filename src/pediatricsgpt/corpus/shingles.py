@@ -61,29 +61,25 @@ class Characters:
 def characters(texts: Sequence[str]) -> Characters:
     """The code points and keys of texts; the key of each is that of `text.key`."""
     fold, is_key = _tables()
-    points = fold[_joined(texts)]
-    separators = np.flatnonzero(points == 0)
-    slow = np.flatnonzero(points == _SLOW)
-    if len(slow):
+    raw = _joined(texts)
+    slow = np.zeros(len(texts), np.bool_)
+    room = np.empty((2, len(raw)), np.uint32)
+    ends, key_ends = np.zeros(len(texts) + 1, np.int64), np.zeros(len(texts) + 1, np.int64)
+    if _fold_all(raw, fold, is_key, room[0], ends, room[1], key_ends, slow):
         texts = list(texts)
-        for number in np.unique(np.searchsorted(separators, slow)):
+        for number in np.flatnonzero(slow).tolist():
             texts[number] = _folded(texts[number])
         raw = _joined(texts)
-        points = fold[raw]
-        np.copyto(points, raw, where=points == _SLOW)
-        separators = np.flatnonzero(points == 0)
-    ends = np.concatenate((np.zeros(1, np.int64), separators - np.arange(len(separators))))
-    points = np.delete(points, separators)
-    chosen = is_key[points]
-    before = np.concatenate((np.zeros(1, np.int64), np.cumsum(chosen, dtype=np.int64)))
-    return Characters(points, ends, points[chosen], before[ends])
+        room = np.empty((2, len(raw)), np.uint32)
+        _fold_all(raw, fold, is_key, room[0], ends, room[1], key_ends, slow)
+    return Characters(room[0, : ends[-1]], ends, room[1, : key_ends[-1]], key_ends)
 
 
 def _joined(texts: Sequence[str]) -> Points:
     """The code points of texts, a zero after each."""
-    if any(_SEPARATOR in text for text in texts):
-        texts = [text.replace(_SEPARATOR, " ") for text in texts]
     joined = _SEPARATOR.join((*texts, "")) if texts else ""
+    if joined.count(_SEPARATOR) != len(texts):
+        joined = _SEPARATOR.join((*(text.replace(_SEPARATOR, " ") for text in texts), ""))
     return np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
@@ -127,6 +123,33 @@ def _joins(point: int) -> bool:
     return unicodedata.category(character)[0] == "M" or 0x1100 <= point < 0x1200 or point in (0x3A3, 0x3C2, 0x3C3)
 
 
+@compiled(
+    "int64(Array(uint32, 1, 'C', True), uint32[::1], boolean[::1], uint32[::1], int64[::1], uint32[::1], int64[::1],"
+    " boolean[::1])"
+)
+def _fold_all(raw: Any, fold: Any, is_key: Any, points: Any, ends: Any, key: Any, key_ends: Any, slow: Any) -> Any:
+    """Write the folded characters of texts and those of their keys; how many the table cannot fold.
+
+    These are written as they are, and their texts are marked in `slow`.
+    """
+    text, written, keyed, unknown = 0, 0, 0, 0
+    for code in raw:
+        point = fold[code]
+        if point == 0:
+            text += 1
+            ends[text], key_ends[text] = written, keyed
+            continue
+        if point == np.uint32(0xFFFFFFFF):
+            point = code
+            slow[text] = True
+            unknown += 1
+        points[written] = point
+        written += 1
+        key[keyed] = point
+        keyed += is_key[point]
+    return unknown
+
+
 # -- hashes ------------------------------------------------------------------------------------------------------------
 
 
@@ -148,11 +171,23 @@ def hash_points(seed: Any, points: Any) -> Any:
     return value
 
 
-@compiled("void(uint64, uint32[::1], int64[::1], uint64[::1])")
-def hash_texts(seed: Any, points: Any, ends: Any, out: Any) -> None:
-    """The hash of each of many texts."""
+@compiled("void(uint32[::1], uint64[::1])")
+def hash_three(points: Any, out: Any) -> None:
+    """The hashes of a text for the seeds 0, 1 and 2: as long as one takes, because none waits for the others."""
+    length = np.uint64(len(points))
+    first, second, third = mix(length), mix(np.uint64(1) + length), mix(np.uint64(2) + length)
+    for point in points:
+        first = mix(first ^ np.uint64(point))
+        second = mix(second ^ np.uint64(point))
+        third = mix(third ^ np.uint64(point))
+    out[0], out[1], out[2] = first, second, third
+
+
+@compiled("void(uint32[::1], int64[::1], uint64[:,::1])")
+def hash_texts(points: Any, ends: Any, out: Any) -> None:
+    """The hashes of each of many texts for the seeds 0, 1 and 2."""
     for text in range(len(ends) - 1):
-        out[text] = hash_points(seed, points[ends[text] : ends[text + 1]])
+        hash_three(points[ends[text] : ends[text + 1]], out[text])
 
 
 # -- n-grams -----------------------------------------------------------------------------------------------------------
@@ -217,6 +252,24 @@ def jaccard(one: Any, other: Any) -> Any:
     """Shared over all members of two sets, each distinct and rising; 0 where both are empty."""
     left, right, shared = 0, 0, 0
     while left < len(one) and right < len(other):
+        a, b = one[left], other[right]
+        shared += a == b
+        left += a <= b
+        right += b <= a
+    union = len(one) + len(other) - shared
+    return shared / union if union else 0.0
+
+
+@compiled("float64(uint32[::1], uint32[::1], float64)")
+def jaccard_from(one: Any, other: Any, threshold: Any) -> Any:
+    """As `jaccard`, but 0 as soon as it is certain that `threshold` is not reached."""
+    # At the threshold t two sets share t / (1 + t) of their sizes together; one less, for the rounding.
+    needed = np.int64(threshold / (1 + threshold) * (len(one) + len(other))) - 1
+    spare_left, spare_right = len(one) - needed, len(other) - needed
+    left, right, shared = 0, 0, 0
+    while left < len(one) and right < len(other):
+        if left - shared > spare_left or right - shared > spare_right:
+            return 0.0
         a, b = one[left], other[right]
         shared += a == b
         left += a <= b

@@ -1,6 +1,6 @@
 """The global half: who is whose duplicate, and what must stay together, from the fingerprints of all records.
 
-In memory is the index: about 750 bytes a row at the peak (`benchmarks/duplicates.py`). The sets of n-grams stay in the
+In memory is the index: about 650 bytes a row at the peak (`benchmarks/duplicates.py`). The sets of n-grams stay in the
 files, which are memory-mapped, and only those of candidates are read.
 """
 
@@ -122,10 +122,10 @@ def _group_codes(batches: Sequence[pa.RecordBatch]) -> tuple[npt.NDArray[np.int3
 
 
 def _names(codes: npt.NDArray[np.int32], parents: npt.NDArray[np.int32], names: list[str]) -> list[str]:
-    from pediatricsgpt.corpus.minhash import find
+    from pediatricsgpt.corpus.deduplicate.search import find_all
 
-    roots = [names[find(parents, code)] for code in range(len(names))]
-    return [roots[code] for code in codes]
+    find_all(parents)
+    return [names[root] for root in parents[codes].tolist()]
 
 
 def _rank(batches: Sequence[pa.RecordBatch]) -> npt.NDArray[np.int64]:
@@ -163,7 +163,8 @@ def _drop_near(
 ) -> None:
     import numpy as np
 
-    from pediatricsgpt.corpus.minhash import BANDS, enough_bands, join_similar, lead
+    from pediatricsgpt.corpus.deduplicate.search import join_similar, lead, shared_bands
+    from pediatricsgpt.corpus.minhash import BANDS, enough_bands
 
     addresses, sizes = _sets(batches)
     order = rank[(duplicate_of[rank] < 0) & (sizes[rank] > 0)]
@@ -172,12 +173,12 @@ def _drop_near(
     if settings.keep_differing_facts:
         kinds = kinds + _numbers(batches, "facts")
     enough = enough_bands(settings.threshold)
-    lead(order, bands, kinds, addresses, sizes, settings.threshold, enough, duplicate_of, similarity)
+    masks = shared_bands(np.sort(order), bands, kinds)
+    lead(order, bands, kinds, masks, addresses, sizes, settings.threshold, enough, duplicate_of, similarity)
     kept = np.sort(order[duplicate_of[order] < 0])
+    masks = shared_bands(kept, bands, np.zeros(len(bands), np.uint64))
     limits = (settings.threshold, enough, _WINDOW)
-    for band in range(BANDS):
-        rows = kept[np.argsort(bands[kept, band], kind="stable")]
-        join_similar(rows, band, bands, addresses, sizes, *limits, codes, parents, variant_of)
+    join_similar(kept, bands, masks, addresses, sizes, *limits, codes, parents, variant_of)
 
 
 def _sets(batches: Sequence[pa.RecordBatch]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
@@ -213,6 +214,6 @@ def _join_marked(batches: Sequence[pa.RecordBatch], codes: npt.NDArray[np.int32]
 
 
 def _join(parents: Any, ones: npt.NDArray[np.int32], others: npt.NDArray[np.int32]) -> None:
-    from pediatricsgpt.corpus.minhash import join_all
+    from pediatricsgpt.corpus.deduplicate.search import join_all
 
     join_all(parents, ones, others)

@@ -42,8 +42,7 @@ def fact_hashes(texts: Characters, first: npt.NDArray[np.int64]) -> npt.NDArray[
         uint64 [n].
     """
     out = np.empty(len(first) - 1, np.uint64)
-    lengths, hashes, kinds, values = _terms()
-    _hash(texts.points, texts.ends[first], lengths, hashes, kinds, values, out)
+    _hash(texts.points, texts.ends[first], _begins(), *_terms(), out)
     return out
 
 
@@ -57,6 +56,16 @@ def _words() -> dict[str, tuple[int, str]]:
     for name, kind in _KINDS.items():
         words |= {word: (kind, word) for word in rules("duplicates")[name]}
     return words
+
+
+@functools.cache
+def _begins() -> npt.NDArray[np.uint8]:
+    """What can begin with each code point: 1 a word of one character, 2 a longer one, 4 a number."""
+    table = np.zeros(0x110000, np.uint8)
+    for word in _words():
+        table[ord(word[0])] |= 1 if len(word) == 1 else 2
+    table[ord("0") : ord("9") + 1] = 4
+    return table
 
 
 @functools.cache
@@ -118,26 +127,22 @@ def _unit_sign(point: Any) -> Any:
     return 97 <= point <= 122 or point in (0x25, 0x2F, 0x2030, 0xB0, 0x3BC)
 
 
-@compiled("int64(uint32[::1], int64)")
-def _number_end(points: Any, start: Any) -> Any:
-    """Where a number with its unit ends: 38.5, 5mg/kg, 120/80."""
+@compiled("int64(uint32[::1], int64, int64)")
+def _number_end(points: Any, start: Any, stop: Any) -> Any:
+    """Where a number with its unit ends, `stop` at the latest: 38.5, 5mg/kg, 120/80."""
     end = start
-    while end < len(points):
+    while end < stop:
         point = points[end]
-        inside = point == 46 and end + 1 < len(points) and _digit(points[end + 1])
+        inside = point == 46 and end + 1 < stop and _digit(points[end + 1])
         if not (_digit(point) or inside or _unit_sign(point)):
             break
         end += 1
     return end
 
 
-@compiled("int64(uint32[::1], int64, boolean, int8[::1], uint64[::1], int8[::1], uint64[::1])")
-def _word(points: Any, start: Any, counted: Any, lengths: Any, hashes: Any, kinds: Any, prefixes: Any) -> Any:
+@compiled("int64(uint32[::1], int64, int64, boolean, uint64[::1], int8[::1], uint64[::1])")
+def _word(points: Any, start: Any, longest: Any, counted: Any, hashes: Any, kinds: Any, prefixes: Any) -> Any:
     """The longest word that begins at a place: its place in the table x 32 + its length; 0 where none does."""
-    longest = np.int64(lengths[_start(points[start : start + 1])])
-    if start + 1 < len(points):
-        longest = max(longest, np.int64(lengths[_start(points[start : start + 2])]))
-    longest = min(longest, len(points) - start)
     value = np.uint64(0)
     for length in range(longest):
         value = mix(value ^ np.uint64(points[start + length]))
@@ -149,21 +154,28 @@ def _word(points: Any, start: Any, counted: Any, lengths: Any, hashes: Any, kind
     return 0
 
 
-@compiled("void(uint32[::1], int64[::1], int8[::1], uint64[::1], int8[::1], uint64[::1], uint64[::1])")
-def _hash(points: Any, ends: Any, lengths: Any, hashes: Any, kinds: Any, values: Any, out: Any) -> None:
+@compiled("void(uint32[::1], int64[::1], uint8[::1], int8[::1], uint64[::1], int8[::1], uint64[::1], uint64[::1])")
+def _hash(points: Any, ends: Any, begins: Any, lengths: Any, hashes: Any, kinds: Any, values: Any, out: Any) -> None:
     prefixes = np.empty(32, np.uint64)
     for row in range(len(ends) - 1):
-        text = points[ends[row] : ends[row + 1]]
+        stop = ends[row + 1]
         value = np.uint64(0)
-        place = 0
-        counted = False  # whether a number ends here
-        while place < len(text):
-            if _digit(text[place]):
-                end = _number_end(text, place)
-                value = mix(value ^ hash_points(np.uint64(1), text[place:end]))
+        place = ends[row]
+        counted: Any = False  # whether a number ends here
+        while place < stop:
+            begin = begins[points[place]]
+            if begin == 4:
+                end = _number_end(points, place, stop)
+                value = mix(value ^ hash_points(np.uint64(1), points[place:end]))
                 place, counted = end, True
                 continue
-            found = _word(text, place, counted, lengths, hashes, kinds, prefixes)
+            longest = np.int64(begin & 1)
+            if begin & 2 and place + 1 < stop:
+                pair = np.uint64(points[place]) << np.uint64(32) | np.uint64(points[place + 1])
+                longest = min(max(longest, np.int64(lengths[mix(pair) >> np.uint64(48)])), stop - place)
+            found = np.int64(0)
+            if longest:
+                found = _word(points, place, longest, counted, hashes, kinds, prefixes)
             entry, length = found // 32, found % 32
             told = length > 0 and kinds[entry] != 2
             if told:

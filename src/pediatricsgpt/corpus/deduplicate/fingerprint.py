@@ -52,7 +52,7 @@ def fingerprint(
     """
     import numpy as np
 
-    from pediatricsgpt.corpus.deduplicate.kernels import digest_rows, mark_rows
+    from pediatricsgpt.corpus.deduplicate.kernels import digests_and_marks
     from pediatricsgpt.corpus.shingles import characters
 
     qualities = np.zeros(len(records)) if quality is None else np.asarray(quality, np.float64)
@@ -60,9 +60,8 @@ def fingerprint(
         raise ValueError(f"{len(records)} records need as many qualities that are numbers, not {len(qualities)}")
     parts, tags, first, shapes = _parts(records)
     texts = characters(parts)
-    digests, scopes = digest_rows(texts.key, texts.key_ends, tags, first, shapes)
     own = _says_something(parts, tags, texts)
-    marks, mark_ends = mark_rows(texts.key, texts.key_ends, tags, first, own)
+    digests, scopes, marks, mark_ends = digests_and_marks(texts.key, texts.key_ends, tags, first, shapes, own)
     near = _near(settings, texts, tags, first, scopes, shapes)
     return _batch([record.group for record in records], digests, marks, mark_ends, scopes, near, qualities)
 
@@ -88,10 +87,14 @@ def _parts(records: Sequence[Record]) -> tuple[list[str], Any, Any, Any]:
             tags += [0] * len(titles) + [1] * len(paragraphs)
             shapes.append(_GRAPH if graph else _SHAPES[shape])
         else:
-            for side, turns in enumerate((record.messages, record.chosen, record.rejected)):
+            shapes.append(_SHAPES[shape])
+            for turn in record.messages:
+                parts.append(turn["content"])
+                tags.append(_ROLES[turn["role"]])
+        if shape == "preference":
+            for side, turns in ((1, record.chosen), (2, record.rejected)):
                 parts += [turn["content"] for turn in turns]
                 tags += [_ROLES[turn["role"]] + 8 * side for turn in turns]
-            shapes.append(_SHAPES[shape])
         first.append(len(parts))
     return parts, np.array(tags, np.int64), np.array(first, np.int64), np.array(shapes, np.int64)
 
@@ -100,11 +103,12 @@ def _says_something(parts: Sequence[str], tags: Any, texts: Any) -> npt.NDArray[
     """Which turns of a patient say enough beside courtesies to be recognised by."""
     import numpy as np
 
+    from pediatricsgpt.corpus.deduplicate.kernels import sort_questions
+
     table, expression = _courtesies()
-    beside = np.concatenate((np.zeros(1, np.int64), np.cumsum(~table[texts.key], dtype=np.int64)))[texts.key_ends]
-    own: npt.NDArray[np.bool_] = np.diff(beside) >= MIN_QUESTION_KEY
-    long_enough = np.diff(texts.key_ends) >= MIN_QUESTION_KEY
-    for part in np.flatnonzero(~own & long_enough & (tags == _ROLES["user"])).tolist():
+    own, unsure = np.zeros(len(tags), np.bool_), np.zeros(len(tags), np.bool_)
+    sort_questions(texts.key, texts.key_ends, tags, table, _ROLES["user"], MIN_QUESTION_KEY, own, unsure)
+    for part in np.flatnonzero(unsure).tolist():
         own[part] = len(chinese.key(expression.sub("", parts[part]))) >= MIN_QUESTION_KEY
     return own
 
@@ -134,9 +138,11 @@ def _near(
         empty = np.zeros(0, np.uint32), np.zeros(rows + 1, np.int64)
         return np.zeros(rows, np.uint64), np.zeros((rows, BANDS), np.uint32), *empty
     compared = (tags == 1) | (tags % 8 > 2) & (tags < 16)
-    lengths = np.diff(texts.key_ends)
-    points = texts.key[np.repeat(compared, lengths)]
-    ends = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths * compared)))[first]
+    points, ends = texts.key, texts.key_ends[first]
+    if not compared.all():
+        lengths = np.diff(texts.key_ends)
+        points = texts.key[np.repeat(compared, lengths)]
+        ends = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths * compared)))[first]
     # Facts of a graph are compared with other versions of the same fact, not with those of other entities.
     own_scope = np.where(shapes == _GRAPH, scopes, np.uint64(0))
     grams, gram_ends, bands = gram_sets(points, ends, own_scope, settings.ngram, MIN_NEAR_KEY)
