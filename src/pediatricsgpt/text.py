@@ -27,6 +27,7 @@ _WIDE = re.compile("[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff05]")
 _HALF_WIDTH = {point: point - 0xFEE0 for point in range(0xFF01, 0xFF5F) if _WIDE.match(chr(point))}
 _POINT_IN_NUMBER = re.compile(r"(?<=\d)．(?=\d)")
 _SPACES = re.compile(r"[ \t\u00a0\u3000\u2000-\u200a]+")
+_ODD_SPACES = re.compile(r"[\t\u00a0\u3000\u2000-\u200a]")
 _HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _CJK_PUNCTUATION = "，。；：？！、（）《》【】“”‘’…—"
 # Space first: a search for it is faster than one for a Han character before it.
@@ -188,7 +189,8 @@ def normalise(text: str) -> str:
         text = text.translate(_HALF_WIDTH)
     if "．" in text:
         text = _POINT_IN_NUMBER.sub(".", text)
-    text = _SPACES.sub(" ", text)
+    if "  " in text or _ODD_SPACES.search(text):
+        text = _SPACES.sub(" ", text)
     if " " in text:
         text = _SPACE_BETWEEN_HAN.sub("", text)
     return (_SPACED_LINE_END.sub("\n", text) if "\n" in text else text).strip()

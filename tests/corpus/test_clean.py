@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,8 +16,8 @@ from hypothesis import strategies as st
 from pediatricsgpt import text as chinese
 from pediatricsgpt.corpus import clean as clean_module
 from pediatricsgpt.corpus import wording
-from pediatricsgpt.corpus.clean import clean, clean_text, clean_turn
-from pediatricsgpt.corpus.rules import rules
+from pediatricsgpt.corpus.clean import changes, clean, clean_text, clean_turn
+from pediatricsgpt.corpus.rules import pattern, rules
 from pediatricsgpt.corpus.settings import CleanSettings, SourceSettings
 from pediatricsgpt.corpus.sources import read_source
 from pediatricsgpt.facts import extract
@@ -383,25 +385,80 @@ def test_any_text_that_is_passed_over_is_one_that_cleaning_would_not_change(text
         assert clean_module._clean_prose(text, SETTINGS, "") == text
 
 
-@given(st.lists(st.lists(st.sampled_from(PIECES), max_size=8).map("".join), max_size=4))
-def test_what_is_found_sound_for_many_texts_at_once_is_clean(texts: list[str]) -> None:
-    assert all(clean_module.is_clean(text) for text in clean_module.sound_texts(texts))
+ROLES = st.sampled_from(["user", "assistant"])
+GREETED = CleanSettings(greetings="remove")
+SPANS = [
+    *PIECES,
+    "病情分析：",
+    "析 ：",
+    "建议",
+    "指导",
+    "健康指导",
+    "指导建议\n:",
+    "病毒拷贝",
+    "数量",
+    "胰岛素",
+    "的排泄",
+    "不剔除",
+    "可能",
+]
 
 
-@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=20))
-def test_any_text_that_is_found_sound_is_clean(text: str) -> None:
-    assert all(clean_module.is_clean(one) for one in clean_module.sound_texts([text]))
+def one_by_one(texts: list[str], role: str, settings: CleanSettings) -> dict[int, str]:
+    cleaned = [clean_turn(text, role, settings) for text in texts]
+    return {place: new for place, (new, old) in enumerate(zip(cleaned, texts, strict=True)) if new != old}
 
 
-def test_every_single_sign_that_is_found_sound_is_clean() -> None:
-    signs = [chr(code) for code in range(0x20000) if not 0xD800 <= code < 0xE000]
-    texts = [f"孩{sign}子" for sign in signs]
-    assert [text for text in clean_module.sound_texts(texts) if not clean_module.is_clean(text)] == []
-    assert len(clean_module.sound_texts(texts)) > 20_000
+@given(st.lists(st.lists(st.sampled_from(SPANS), max_size=8).map("".join), max_size=6), ROLES, st.booleans())
+def test_many_texts_at_once_change_as_each_by_itself(texts: list[str], role: str, greeted: bool) -> None:
+    settings = GREETED if greeted else SETTINGS
+    assert changes(pa.array(texts, pa.string()), role, settings) == one_by_one(texts, role, settings)
+
+
+@given(st.lists(st.text(alphabet=st.characters(codec="utf-8"), max_size=20), max_size=4), ROLES)
+def test_any_texts_at_once_change_as_each_by_itself(texts: list[str], role: str) -> None:
+    assert changes(pa.array(texts, pa.string()), role) == one_by_one(texts, role, SETTINGS)
+
+
+@pytest.mark.parametrize("role", ["user", "assistant"])
+def test_every_single_sign_is_treated_alike_alone_and_among_others(role: str) -> None:
+    texts = [f"孩{chr(code)}子" for code in range(0x20000) if not 0xD800 <= code < 0xE000]
+    assert changes(pa.array(texts), role) == one_by_one(texts, role, SETTINGS)
+
+
+def test_few_sound_texts_are_looked_at_twice() -> None:
+    column = pa.array([f"孩{chr(code)}子" for code in range(0x4E00, 0x9FA0)])
+    suspicious = pc.sum(pc.match_substring_regex(column, clean_module._suspicion(True))).as_py()
+    assert suspicious < 2 * len(changes(column, "assistant"))
+
+
+@pytest.mark.parametrize("found", [found for _, found, _ in rules("clean")["repairs"]])
+def test_a_repair_is_searched_without_looking_around_in_the_same_texts(found: str) -> None:
+    part = next(part for part, expression, _ in rules("clean")["repairs"] if expression == found)
+    plain = wording._without_looking_around(found, part)
+    assert plain != part or found == part
+    letters = sorted(set(re.findall("[\u4e00-\u9fff]+", found)))
+    texts = [a + b + c for a in ["", *letters] for b in letters for c in ["", "，", "5", *letters]]
+    matched = pc.match_substring_regex(pa.array(texts), plain).to_pylist()
+    assert [bool(re.search(found, text)) for text in texts] == matched
+    assert any(matched)
+
+
+@pytest.mark.parametrize("found", ["a(?=b)c", "(?<!a)b", "(a(?=b))", r"a(?=\s)", "a(?!b)"])
+def test_an_expression_that_looks_around_otherwise_is_searched_by_its_part(found: str) -> None:
+    assert wording._without_looking_around(found, "a.") == r"a\."
+
+
+@given(st.lists(st.sampled_from([*SPANS, "就诊指导建议：", "意见建议:", "问题分析　："]), max_size=9).map("".join))
+def test_marks_that_are_looked_for_at_their_ends_are_all_marks(text: str) -> None:
+    assert wording._split_at_marks(text) == pattern("clean", "answer_marks").split(text)
 
 
 def test_half_a_surrogate_pair_stops_nothing(make) -> None:
-    assert clean_module.sound_texts(["孩子发烧", "\ud83d"]) == frozenset()
+    kept, _ = clean(
+        [make.dialogue("孩子发烧\ud83d怎么办？？", ANSWER), make.dialogue("孩子发烧？？", ANSWER)], SETTINGS
+    )
+    assert [record.messages[0]["content"] for record in kept] == ["孩子发烧\ud83d怎么办？", "孩子发烧？"]
 
 
 def test_a_record_is_cleaned_by_itself_and_left_as_it_was(make) -> None:
