@@ -13,8 +13,9 @@ import pytest
 PACKAGE = "pediatricsgpt"
 GROUND, FIRST, ROOMS, ROOF = 0, 1, 2, 3
 FLOORS = {
-    **dict.fromkeys(["records", "text", "facts", "errors", "settings", "manifest", "endpoint", "experts"], GROUND),
-    **dict.fromkeys(["models", "safety", "web", "progress"], FIRST),
+    **dict.fromkeys(["records", "schemas", "columns", "text", "facts", "errors", "settings", "manifest"], GROUND),
+    **dict.fromkeys(["endpoint", "experts"], GROUND),
+    **dict.fromkeys(["models", "safety", "web", "progress", "curves"], FIRST),
     **dict.fromkeys(["corpus", "training", "evaluation", "serving"], ROOMS),
     **dict.fromkeys(["recipe", "run", "graph", "corpus_graph", "teachers", "plan", "environment", "cli"], ROOF),
 }

@@ -83,7 +83,7 @@ def test_a_duplicate_names_the_record_that_is_kept(records, run) -> None:
 
 
 def test_a_step_that_loses_a_record_is_named(records, run, monkeypatch) -> None:
-    monkeypatch.setattr(execute, "maps", lambda settings: [("label", lambda found: (found[1:], []))])
+    monkeypatch.setattr(execute, "maps", lambda settings, scores: [("label", lambda found: (found[1:], []))])
     with pytest.raises(RuntimeError, match="step 'label' read 10 records but kept 9"):
         run(records)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 from pediatricsgpt.corpus.rules import rules
+from pediatricsgpt.corpus.words import Words
 
 UNKNOWN = "unknown"
 PEDIATRIC = ("儿科", "新生儿科", "小儿外科")
@@ -26,9 +28,8 @@ def _words() -> dict[str, str]:
 
 
 @functools.cache
-def _pattern() -> re.Pattern[str]:
-    """All words in one pattern, the longest of several that begin alike first."""
-    return re.compile("|".join(re.escape(word) for word in sorted(_words(), key=len, reverse=True)))
+def _searched() -> Words:
+    return Words(_words())
 
 
 @functools.lru_cache(maxsize=4096)
@@ -40,5 +41,14 @@ def canonical(label: str) -> str:
 
 def inferred(text: str) -> str:
     """The department whose words occur most often in a text, of several the one named first; `unknown` for none."""
-    hits = Counter(_words()[word] for word in _pattern().findall(text))
-    return hits.most_common(1)[0][0] if hits else UNKNOWN
+    return inferred_of([text])[0]
+
+
+def inferred_of(texts: Sequence[str]) -> list[str]:
+    """`inferred` of each of many texts, which costs less than one by one."""
+    departments = _words()
+    found = []
+    for words in _searched().found(texts):
+        hits = Counter([departments[word] for word in words])
+        found.append(max(hits, key=hits.__getitem__) if hits else UNKNOWN)
+    return found

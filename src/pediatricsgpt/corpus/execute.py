@@ -7,20 +7,21 @@ are missing. Then the global decision is made on the parts' fingerprints, and th
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import shutil
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pediatricsgpt.corpus.account import Account as Account
+from pediatricsgpt.corpus.account import ranked as ranked
+from pediatricsgpt.corpus.account import reasons as reasons
 from pediatricsgpt.corpus.settings import CorpusSettings, DeidentifySettings
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.records import Record, RecordWriter, Reject, write_json_lines
+from pediatricsgpt.records import Record, Reject, record_table, write_json_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 RECORDS = "records.parquet"
 REJECTS = "rejects.jsonl"
 COUNTS = "counts.json"
+_RECORDS = "records.arrow"
 _FINGERPRINTS = "fingerprints.arrow"
 _PARTS = "parts"
 _FEW_PARTS = 2
@@ -38,54 +40,6 @@ _FEW_PARTS = 2
 
 Advance = Callable[[int], None]
 Map = Callable[[Sequence[Record]], tuple[list[Record], list[Reject]]]
-
-
-@dataclass(slots=True)
-class Account:
-    """What one step did. `extra` are a step's own figures, for example how many names were replaced."""
-
-    read: int = 0
-    kept: int = 0
-    rejected: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    extra: Counter[str] = field(default_factory=Counter)
-
-    def add(self, step: str, read: int, kept: int, reasons: Iterable[str]) -> None:
-        """Count a batch.
-
-        Raises:
-            RuntimeError: the step lost or invented a record.
-        """
-        dropped = [reason.split(":")[0] for reason in reasons]
-        if kept + len(dropped) != read:
-            raise RuntimeError(f"step '{step}' read {read} records but kept {kept} and rejected {len(dropped)}")
-        self.read += read
-        self.kept += kept
-        self.rejected += len(dropped)
-        self.reasons.update(dropped)
-
-    def join(self, other: dict[str, Any]) -> None:
-        """Add what `as_dict` of another part's account gave."""
-        self.read += other["read"]
-        self.kept += other["kept"]
-        self.rejected += other["rejected"]
-        self.reasons.update(other["reasons"])
-        self.extra.update(other.get("extra", {}))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values; reasons by their number, most frequent first."""
-        counts = {"read": self.read, "kept": self.kept, "rejected": self.rejected, "reasons": ranked(self.reasons)}
-        return {**counts, "extra": ranked(self.extra)} if self.extra else counts
-
-
-def ranked(counter: Counter[str]) -> dict[str, int]:
-    """Counts by their number, most frequent first, then by name."""
-    return dict(sorted(counter.items(), key=lambda item: (-item[1], item[0])))
-
-
-def reasons(rejects: Sequence[Reject]) -> dict[str, int]:
-    """How often each reason occurs, most frequent first; details after a colon are left out."""
-    return ranked(Counter(reject.reason.split(":")[0] for reject in rejects))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,16 +110,25 @@ def _place(folder: Path, part: Part) -> Path:
 # -- the maps, on one part ---------------------------------------------------------------------------------------------
 
 
-def maps(settings: CorpusSettings) -> list[tuple[str, Map]]:
-    """The map steps in their order, by the name under which they are counted."""
+def maps(settings: CorpusSettings, scores: list[float] | None = None) -> list[tuple[str, Map]]:
+    """The map steps in their order, by the name under which they are counted.
+
+    The last of them puts the quality of each record that it keeps into `scores`.
+    """
     from pediatricsgpt.corpus.clean import clean
-    from pediatricsgpt.corpus.quality import filter_quality
+    from pediatricsgpt.corpus.quality import filter_and_score, filter_quality
     from pediatricsgpt.corpus.select import label
+
+    def filtered(records: Sequence[Record]) -> tuple[list[Record], list[Reject]]:
+        if scores is None:
+            return filter_quality(records, settings.quality)
+        kept, rejects, scores[:] = filter_and_score(records, settings.quality)
+        return kept, rejects
 
     return [
         ("clean", functools.partial(clean, settings=settings.clean)),
         ("label", lambda records: (label(records), [])),
-        ("quality", functools.partial(filter_quality, settings=settings.quality)),
+        ("quality", filtered),
     ]
 
 
@@ -173,27 +136,26 @@ def work_part(part: Part, settings: CorpusSettings, seed: int, folder: Path) -> 
     """Do all maps on one part and leave a finished folder behind; the number of records that went in."""
     from pediatricsgpt.corpus.deduplicate import STEP as DEDUPLICATE
     from pediatricsgpt.corpus.deduplicate import fingerprint
-    from pediatricsgpt.corpus.quality import quality
     from pediatricsgpt.corpus.split import STEP as SPLIT
 
     target = _place(folder, part)
     if target.is_dir():  # a cluster gives work out again when it loses sight of who does it
         return part.rows
-    records = list(_records_of(part))
+    records = _records_of(part)
     partial = Path(tempfile.mkdtemp(prefix=f"{target.name}.", suffix=".partial", dir=folder))
     counts: dict[str, Account] = {}
     kept, rejects = _deidentified(records, settings, seed, counts)
-    for name, step in maps(settings):
+    scores: list[float] = []
+    for name, step in maps(settings, scores):
         read = len(kept)
         kept, dropped = step(kept)
         counts.setdefault(name, Account()).add(name, read, len(kept), (reject.reason for reject in dropped))
         rejects += dropped
-    with RecordWriter(partial / RECORDS) as writer:
-        for record in kept:
-            # What stays goes through the two global steps as well: said here, while the record is at hand.
-            writer.add(dataclasses.replace(record, steps=[*record.steps, DEDUPLICATE, SPLIT]))
+    # What stays goes through the two global steps as well: said here, while the record is at hand.
+    done = [record.changed(steps=[*record.steps, DEDUPLICATE, SPLIT]) for record in kept]
+    _write_arrow(partial / _RECORDS, record_table(done, partial / _RECORDS))
     write_json_lines(partial / REJECTS, (reject.as_dict() for reject in rejects))
-    _write_fingerprints(partial / _FINGERPRINTS, fingerprint(kept, settings.deduplicate, list(map(quality, kept))))
+    _write_arrow(partial / _FINGERPRINTS, fingerprint(kept, settings.deduplicate, scores))
     _write_counts(partial / COUNTS, counts)
     try:
         partial.rename(target)
@@ -204,11 +166,13 @@ def work_part(part: Part, settings: CorpusSettings, seed: int, folder: Path) -> 
     return part.rows
 
 
-def _records_of(part: Part) -> Iterator[Record]:
+def _records_of(part: Part) -> list[Record]:
     import pyarrow.parquet as pq
 
+    from pediatricsgpt.columns import records_of
+
     with pq.ParquetFile(part.file) as file:
-        yield from map(Record.from_dict, file.read_row_group(part.row_group).to_pylist())
+        return records_of(file.read_row_group(part.row_group))
 
 
 def _deidentified(
@@ -232,11 +196,19 @@ def _deidentifier(settings: str, seed: int) -> Deidentifier:
     return Deidentifier(DeidentifySettings.model_validate_json(settings), seed)
 
 
-def _write_fingerprints(path: Path, batch: pa.RecordBatch) -> None:
+def _write_arrow(path: Path, rows: pa.RecordBatch | pa.Table) -> None:
+    """Arrow's own format: these files live as long as the run, and are read from memory maps."""
     import pyarrow as pa
 
-    with pa.ipc.new_file(path, batch.schema) as file:
-        file.write_batch(batch)
+    with pa.ipc.new_file(path, rows.schema) as file:
+        file.write(rows)
+
+
+def _read_arrow(path: Path) -> pa.Table:
+    import pyarrow as pa
+
+    with pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file).read_all()
 
 
 def _write_counts(path: Path, counts: dict[str, Account]) -> dict[str, dict[str, Any]]:
@@ -310,6 +282,8 @@ _ENGINES = {"local": _local, "ray": _ray}
 
 def _join(places: Sequence[Path], settings: CorpusSettings, seed: int, folder: Path) -> dict[str, dict[str, Any]]:
     """Decide on duplicates, groups and the split for all parts, and write what is kept as one file."""
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     import pyarrow.parquet as pq
 
     from pediatricsgpt.corpus.deduplicate import decide
@@ -318,26 +292,28 @@ def _join(places: Sequence[Path], settings: CorpusSettings, seed: int, folder: P
     decision = decide([place / _FINGERPRINTS for place in places], settings.deduplicate)
     originals = _originals(places, decision)
     counts: dict[str, Account] = {}
-    start = 0
     with (
         pq.ParquetWriter(folder / RECORDS, schema("record"), compression="zstd") as writer,
         (folder / REJECTS).open("w", encoding="utf-8") as rejects,
+        ThreadPoolExecutor(1) as helper,  # compresses a part while the next one is made
     ):
-        for place in places:
-            table = pq.read_table(place / RECORDS)
-            here = slice(start, start + table.num_rows)
-            start += table.num_rows
+        written: Future[None] | None = None
+        for place, here in zip(places, _slices(places), strict=True):
+            table = _read_arrow(place / _RECORDS)
+            kept = _decided(table, decision, here, settings, seed)
+            if written is not None:
+                written.result()
+            written = helper.submit(writer.write_table, kept) if kept.num_rows else None
             rejects.write((place / REJECTS).read_text(encoding="utf-8"))
             dropped = _duplicates(table, decision, here, originals)
             rejects.writelines(json.dumps(reject.as_dict(), ensure_ascii=False) + "\n" for reject in dropped)
-            kept = _decided(table, decision, here, settings, seed)
-            if kept.num_rows:
-                writer.write_table(kept)
             for step, account in json.loads((place / COUNTS).read_text(encoding="utf-8")).items():
                 counts.setdefault(step, Account()).join(account)
             for step, lost in (("deduplicate", dropped), ("split", [])):
                 read = table.num_rows if step == "deduplicate" else kept.num_rows
                 counts.setdefault(step, Account()).add(step, read, kept.num_rows, (one.reason for one in lost))
+        if written is not None:
+            written.result()
     if variants := int((decision.variant_of >= 0).sum()):
         counts["deduplicate"].extra["kept variants with other facts"] = variants
     return _write_counts(folder / COUNTS, counts)
@@ -377,22 +353,25 @@ def _where(record: dict[str, Any]) -> str:
     return f"{record['source']['file']}, {Locator(**record['source']['locator'])}"
 
 
+def _slices(places: Sequence[Path]) -> Iterator[slice]:
+    """Which of all records stand in each part, by their numbers in reading order."""
+    start = 0
+    for place in places:
+        rows = _read_arrow(place / _RECORDS).num_rows
+        yield slice(start, start + rows)
+        start += rows
+
+
 def _originals(places: Sequence[Path], decision: Decision) -> dict[int, str]:
     """Id and place of every record that a duplicate is a duplicate of, by its number in reading order."""
-    import pyarrow.parquet as pq
+    import numpy as np
 
-    wanted = sorted({int(number) for number in decision.duplicate_of if number >= 0})
+    wanted = np.unique(decision.duplicate_of[decision.duplicate_of >= 0])
     found: dict[int, str] = {}
-    start, position = 0, 0
-    for place in places:
-        rows = pq.read_metadata(place / RECORDS).num_rows
-        here = []
-        while position < len(wanted) and wanted[position] < start + rows:
-            here.append(wanted[position])
-            position += 1
-        if here:
-            columns = pq.read_table(place / RECORDS, columns=["id", "source"])
-            for number, record in zip(here, columns.take([one - start for one in here]).to_pylist(), strict=True):
+    for place, rows in zip(places, _slices(places), strict=True):
+        here = wanted[np.searchsorted(wanted, rows.start) : np.searchsorted(wanted, rows.stop)]
+        if len(here):
+            columns = _read_arrow(place / _RECORDS).select(["id", "source"])
+            for number, record in zip(here.tolist(), columns.take(here - rows.start).to_pylist(), strict=True):
                 found[number] = f"{record['id']} ({_where(record)})"
-        start += rows
     return found

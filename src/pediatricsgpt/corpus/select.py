@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pediatricsgpt.corpus import department as departments
+from pediatricsgpt.corpus.prefilter import impossible
 from pediatricsgpt.corpus.rules import pattern
 from pediatricsgpt.corpus.task import task_of
 from pediatricsgpt.facts import Age, present_ages
@@ -26,7 +28,42 @@ def label(records: Sequence[Record]) -> list[Record]:
     What a document or an entity says of itself as a whole stands on each of its sections: its title is `title[0]`,
     an entity's department is the department of each of its facts.
     """
-    return [_labelled(record) for record in records]
+    texts = list(map(_spoken, records))
+    absent = impossible(texts, _dear_patterns())
+    labelled = [_labelled(record, said) for record, said in zip(records, map(_Text, texts, absent), strict=True)]
+    _infer_departments(labelled, texts)
+    return labelled
+
+
+def _spoken(record: Record) -> str:
+    """What the labels of a record are read from: the patient's side, or the headings of a section."""
+    if record.shape == "text":
+        # Not the document's own title where there are headings below it: it may name one disease of many.
+        return " ".join(record.title[1:] or record.title)
+    return asked(record)
+
+
+_DEAR = ("strong", "never", "band_adult")
+_DEAR_BIT = {key: 1 << bit for bit, key in enumerate(_DEAR)}
+
+
+@functools.cache
+def _dear_patterns() -> tuple[re.Pattern[str], ...]:
+    """The patterns that cost most and match seldom."""
+    return tuple(pattern("pediatric", key) for key in _DEAR)
+
+
+@dataclass(slots=True)
+class _Text:
+    """A text, and which of `_DEAR` are known to match nowhere in it, as the bits of a number."""
+
+    text: str
+    absent: int = 0
+
+    def search(self, key: str) -> re.Match[str] | None:
+        if self.absent & _DEAR_BIT[key]:
+            return None
+        return pattern("pediatric", key).search(self.text)
 
 
 def why_pediatric(record: Record) -> str:
@@ -36,7 +73,7 @@ def why_pediatric(record: Record) -> str:
     if not _is_medical(record):
         return ""
     text = asked(record)
-    return _why_dialogue(record, text, _present(text))
+    return _why_dialogue(record, _Text(text), _present(text))
 
 
 def _is_medical(record: Record) -> bool:
@@ -44,34 +81,48 @@ def _is_medical(record: Record) -> bool:
     return record.shape == "messages" and record.family != "general"
 
 
-def _labelled(record: Record) -> Record:
+def _labelled(record: Record, text: _Text) -> Record:
+    """All labels but a department that has to be inferred."""
     if record.shape == "text":
-        # Not the document's own title where there are headings below it: it may name one disease of many.
-        text = " ".join(record.title[1:] or record.title)
         pediatric, months, band = _section(record)
     else:
-        text = asked(record)
         pediatric, months, band = _dialogue(record, text)
-    return dataclasses.replace(
-        record,
+    department = departments.canonical(record.department)
+    if pediatric and department in departments.BROAD:
+        department = _childrens(text.text, band)
+    return record.changed(
         pediatric=pediatric,
         age_months=months,
         age_band=band,
-        department=_department(record, text, pediatric, band),
+        department=department,
         task=task_of(record, pediatric),
         steps=[*record.steps, STEP],
     )
 
 
+def _infer_departments(labelled: Sequence[Record], texts: Sequence[str]) -> None:
+    """Pediatrics stands for children already; for others what the text speaks of, the headings before its words.
+
+    A source's label that says only 内科, 外科 or 过敏 gives way to a narrower one.
+    """
+    open_ = [place for place, record in enumerate(labelled) if record.department in departments.BROAD]
+    for field in (texts, [record.text for record in labelled]):
+        found = departments.inferred_of([field[place] for place in open_])
+        for place, name in zip(open_, found, strict=True):
+            if name != departments.UNKNOWN:
+                labelled[place].department = name
+        open_ = [place for place, name in zip(open_, found, strict=True) if name == departments.UNKNOWN]
+
+
 def _section(record: Record) -> tuple[bool, None, str]:
     """Whether a section is about children; it has no age, and a band at most, which its title says."""
     pediatric = bool(_why_text(record))
-    return pediatric, None, _band_in_words(" ".join(record.title), pediatric)
+    return pediatric, None, _band_in_words(_Text(" ".join(record.title)), pediatric)
 
 
-def _dialogue(record: Record, text: str) -> tuple[bool, float | None, str]:
+def _dialogue(record: Record, text: _Text) -> tuple[bool, float | None, str]:
     """Whether a child is the patient, and the age in months, where said, or its band in words."""
-    said = _present(text)
+    said = _present(text.text)
     pediatric = _is_medical(record) and bool(_why_dialogue(record, text, said))
     # A child's age for a child, an adult's for an adult: the other one belongs to a relative.
     months = next((float(age.months) for age in said if age.adult is not pediatric), None)
@@ -130,9 +181,9 @@ def _opening(record: Record) -> str:
     return next((turn["content"] for turn in record.messages if turn["role"] == "user"), "")
 
 
-def _why_dialogue(record: Record, text: str, said: Sequence[Age]) -> str:
+def _why_dialogue(record: Record, text: _Text, said: Sequence[Age]) -> str:
     """By an age, else by words, else by the source's department; an adult's age rules all of them out."""
-    if any(age.adult for age in said) or pattern("pediatric", "never").search(text):
+    if any(age.adult for age in said) or text.search("never"):
         return ""
     if said:
         return f"age: {said[0].text}"
@@ -140,7 +191,7 @@ def _why_dialogue(record: Record, text: str, said: Sequence[Age]) -> str:
         return reason
     if departments.canonical(record.department) in departments.PEDIATRIC:
         return f"department: {record.department}"
-    return _why_answer(record, text)
+    return _why_answer(record, text.text)
 
 
 def _why_answer(record: Record, text: str) -> str:
@@ -153,17 +204,18 @@ def _why_answer(record: Record, text: str) -> str:
     return "" if adult else f"answer: {found.group().strip()}"
 
 
-def _why_words(record: Record, text: str) -> str:
+def _why_words(record: Record, said: _Text) -> str:
     """By what the patient is called; where something speaks for an adult patient, by nothing.
 
     What comes later than the opening may be about others: there a strong word counts when it comes again (那儿童呢？),
     and a weak one never does (我女儿也有荨麻疹).
     """
     strong, weak = pattern("pediatric", "strong"), pattern("pediatric", "weak")
-    if not strong.search(text) and not weak.search(text):
+    if not said.search("strong") and not weak.search(said.text):
         return ""
-    traps = pattern("pediatric", "traps")
-    text, opening = traps.sub("", text), traps.sub("", _opening(record))
+    traps, opening = pattern("pediatric", "traps"), _opening(record)
+    text = traps.sub("", said.text)
+    opening = text if opening == said.text else traps.sub("", opening)
     if pattern("pediatric", "adult_marks").search(text):
         return ""
     found = strong.search(opening)
@@ -173,11 +225,11 @@ def _why_words(record: Record, text: str) -> str:
     return f"weak word: {found.group()}" if found and not pattern("pediatric", "relatives").search(text) else ""
 
 
-def _band_in_words(text: str, pediatric: bool) -> str:
+def _band_in_words(said: _Text, pediatric: bool) -> str:
     """The band that the words of a text say, a child's for a child and an adult's for an adult."""
     if not pediatric:
-        return "adult" if pattern("pediatric", "band_adult").search(text) else "unknown"
-    return next((band for band in CHILD_BANDS if pattern("pediatric", f"band_{band}").search(text)), "unknown")
+        return "adult" if said.search("band_adult") else "unknown"
+    return next((band for band in CHILD_BANDS if pattern("pediatric", f"band_{band}").search(said.text)), "unknown")
 
 
 def _childrens(text: str, band: str) -> str:
@@ -185,20 +237,3 @@ def _childrens(text: str, band: str) -> str:
     if band == "neonate":
         return "新生儿科"
     return "小儿外科" if pattern("pediatric", "surgery").search(text) else "儿科"
-
-
-def _department(record: Record, text: str, pediatric: bool, band: str) -> str:
-    """The source's department, else pediatrics for children and what the text speaks of for others.
-
-    `text` is what the patient's side says, or the headings of a section, which go before its words. A source's label
-    that says only 内科, 外科 or 过敏 gives way to a narrower one.
-    """
-    name = departments.canonical(record.department)
-    if name not in departments.BROAD:
-        return name
-    if pediatric:
-        return _childrens(text, band)
-    found = departments.inferred(text)
-    if found == departments.UNKNOWN:
-        found = departments.inferred(record.text)
-    return name if found == departments.UNKNOWN else found

@@ -28,6 +28,7 @@ _FILLER = (
 
 _SPAN = re.compile(
     rf"""
+    (?=[\d一二两俩三四五六七八九十百半满])(?:  # to look no further where nothing can begin
     (?P<half_year>半岁(?!多?以))
     | (?P<years>{_NUMBER})\s?(?P<about>多|来|几)?(?:个)?(?:周岁|岁)
         (?: (?P<year_half>半)
@@ -42,6 +43,7 @@ _SPAN = re.compile(
     | (?P<weeks>{_NUMBER})\s?(?:个)?(?:多)?(?:周(?![岁围边末日期一二三四五六])|星期(?![一二三四五六日天])|礼拜)
     | (?P<days>{_NUMBER})\s?(?:多)?(?:天|日(?=龄)|日大)
     | (?P<full_month>满月)(?!脸|酒|经|后|以后)
+    )
     """,
     re.VERBOSE,
 )

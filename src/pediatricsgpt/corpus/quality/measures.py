@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pediatricsgpt.corpus.rules import pattern, rules
+from pediatricsgpt.corpus.words import Words
 
 GRAM = 8
 MIN_CLAUSE = 5
+FEW_LETTERS = 0.3
+QUESTION_HEAD = 50
 MIN_WORDS = 3
 _SEXES = (("female", "male"), ("male", "female"))
 _CLAUSE_END = re.compile(r"[，。！？；：、,.!?;:\s]+")
@@ -23,7 +26,7 @@ _HAN_RUN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
 
 def letters(text: str) -> int:
     """Letters and digits of the first 50 characters: enough to tell a text that says nothing."""
-    return len(_WORD.findall(text, 0, 50))
+    return len(_WORD.findall(text, 0, QUESTION_HEAD))
 
 
 def repetition(text: str) -> float:
@@ -35,7 +38,7 @@ def repetition(text: str) -> float:
     clauses = [clause for clause in _CLAUSE_END.split(text) if len(clause) >= MIN_CLAUSE]
     once = set(clauses)
     again = 0.0 if len(once) == len(clauses) else 1 - sum(map(len, once)) / sum(map(len, clauses))
-    return max(again, _looping(text)) if len(set(text)) < 0.3 * min(len(text), 300) else again
+    return max(again, _looping(text)) if len(set(text)) < FEW_LETTERS * min(len(text), 300) else again
 
 
 def _looping(text: str) -> float:
@@ -100,13 +103,20 @@ def mismatch(question: str, answer: str) -> float:
     words of any other: words cannot tell then, and an answer that says in other words what it is about stays. Else
     1 / (1 + pairs of letters that they share); 1 also where the answer is about organs of the other sex.
     """
-    asked = _systems(question)
-    told = _systems(answer) if asked else {}
-    if not told or asked.keys() & told.keys():
+    asked = words_of([question])[0]
+    return mismatch_of(question, answer, asked, words_of([answer])[0] if asked else [])
+
+
+def mismatch_of(question: str, answer: str, asked: Sequence[str], told: Sequence[str]) -> float:
+    """`mismatch` where the words of the question and of the answer that name an organ system are known."""
+    if not asked or not told:
         return 0.0
-    if _other_sex(question, told):
+    systems = _systems(told)
+    if systems.keys() & _systems(asked).keys():
+        return 0.0
+    if _other_sex(question, systems):
         return 1.0
-    if max(map(len, told.values())) < MIN_WORDS:
+    if max(map(len, systems.values())) < MIN_WORDS:
         return 0.0
     return 1 / (1 + len((_pairs(question) & _pairs(answer)) - _common()))
 
@@ -117,20 +127,24 @@ def _other_sex(question: str, told: Mapping[str, set[str]]) -> bool:
     return any(named == [own] and len(told.get(other, ())) >= 2 for own, other in _SEXES)
 
 
-def _systems(text: str) -> dict[str, set[str]]:
-    """The words of a text by the organ system that they name."""
-    expression, system = _words()
+def words_of(texts: Sequence[str]) -> list[list[str]]:
+    """The words of each text that name an organ system."""
+    return _words()[0].found(texts)
+
+
+def _systems(words: Sequence[str]) -> dict[str, set[str]]:
+    """Words by the organ system that they name."""
+    system = _words()[1]
     named: dict[str, set[str]] = {}
-    for word in expression.findall(text):
+    for word in words:
         named.setdefault(system[word], set()).add(word)
     return named
 
 
 @functools.cache
-def _words() -> tuple[re.Pattern[str], dict[str, str]]:
+def _words() -> tuple[Words, dict[str, str]]:
     system = {word: name for name, words in rules("quality")["systems"].items() for word in words}
-    longest_first = sorted(system, key=lambda word: (-len(word), word))
-    return re.compile("|".join(longest_first)), system
+    return Words(system), system
 
 
 def _pairs(text: str) -> set[str]:
@@ -146,3 +160,12 @@ def han_share(text: str) -> float:
     """Share of Han characters among those that are not spaces; 0 for an empty text."""
     visible = "".join(text.split())
     return 1 - len(_HAN_RUN.sub("", visible)) / len(visible) if visible else 0.0
+
+
+def glanced(text: str, starts: Sequence[int], ends: Sequence[int]) -> list[list[int]]:
+    """For stretches of a text what can be said at a glance, see `glance`: where it says no, the measure is 0."""
+    from pediatricsgpt.corpus.quality.glance import character_table, glance
+
+    table = character_table(_CLAUSE_END.pattern, _HAN_RUN.pattern, _ODD.pattern)
+    found: list[list[int]] = glance(text, starts, ends, table, MIN_CLAUSE, FEW_LETTERS).tolist()
+    return found
