@@ -237,6 +237,9 @@ def _pretrained(kind: str, where: str, **arguments: Any) -> Any:
     transformers = _transformers()
     from safetensors import SafetensorError
 
+    from pediatricsgpt.models import baichuan
+
+    baichuan.register(weights=kind.startswith("AutoModel"))
     try:
         return getattr(transformers, kind).from_pretrained(where, **arguments)
     except (OSError, ValueError, SafetensorError) as error:

@@ -1,0 +1,196 @@
+"""Attention over packed sequences: each document attends to itself alone, without a mask of all tokens by all tokens.
+
+Several documents lie behind one another in one sequence, their position ids starting anew at each. `use_segments`
+gives a model an attention function of ours through transformers' `AttentionInterface`; what else is asked of the
+model (padded batches, generation with a cache) goes to transformers' own scaled-dot-product attention as before.
+
+A mask of all tokens by all tokens costs time and memory with the square of the packed length, most of it for pairs of
+tokens that may not see each other. The documents' boundaries cost nothing, and they travel in the mask's place: so they
+reach every layer of every model that hands its mask on, and a model that would not understand them fails loudly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+from pediatricsgpt.errors import UserError
+
+NAME = "pediatricsgpt_segments"
+_KNOWN_LAYERS = {"full_attention", "sliding_attention"}
+# What changes the scores and what no kernel used here computes.
+_REFUSED = ("softcap", "s_aux", "position_bias", "cache")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segments:
+    """Where the documents of a packed sequence begin and end; handed to the layers in the place of a mask."""
+
+    bounds: torch.Tensor
+    """[documents + 1] int32, on the model's device: the first token of each document, and the number of all tokens"""
+    lengths: tuple[int, ...]
+    """Tokens of each document"""
+    window: int | None = None
+    """How many tokens a token sees, itself included (sliding-window layers); None is all before it"""
+
+
+def use_segments(model: Any) -> None:
+    """Let a model attend within documents only, from now on and in place.
+
+    Args:
+        model: a causal LM of transformers, or an adapter around one.
+
+    Raises:
+        UserError: its attention does not go through transformers' interface, or it mixes tokens by other means
+            (state-space or linear-attention layers, convolutions), so documents would see each other.
+    """
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    kind = type(base).__name__
+    if not getattr(base, "_supports_attention_backend", False):
+        raise UserError(
+            f"{kind} has an attention of its own that cannot keep packed documents apart; set packing: false"
+        )
+    other = set(getattr(base.config.get_text_config(), "layer_types", None) or ()) - _KNOWN_LAYERS
+    if other:
+        raise UserError(f"{kind} has layers that cannot keep packed documents apart ({', '.join(sorted(other))})")
+    AttentionInterface.register(NAME, segment_attention)
+    AttentionMaskInterface.register(NAME, segment_mask)
+    base.set_attn_implementation(NAME)
+
+
+def segment_mask(
+    *,
+    batch_size: int,
+    q_length: int,
+    kv_length: int,
+    q_offset: int = 0,
+    mask_function: Callable[..., torch.Tensor],
+    attention_mask: torch.Tensor | None = None,
+    allow_is_causal_skip: bool = True,
+    local_size: int | None = None,
+    use_vmap: bool = False,
+    device: torch.device | str = "cpu",
+    **options: Any,
+) -> Segments | torch.Tensor | None:
+    """What transformers asks for in the place of a mask; called once per forward pass and kind of layer.
+
+    Returns:
+        `Segments` for a packed sequence (transformers sees the position ids start anew), else what its own
+        scaled-dot-product attention would get.
+    """
+    packed = attention_mask is None and not allow_is_causal_skip and not use_vmap
+    if packed and batch_size == 1 and q_offset == 0 and 1 < q_length == kv_length:
+        place = torch.arange(q_length, device=device)
+        zero = place.new_zeros(())
+        sees_previous = mask_function(zero, zero, place[1:], place[:-1])
+        if not bool(mask_function(zero, zero, place[:-1], place[1:]).any()):  # no token sees the next one
+            starts = torch.cat([zero[None], place[1:][~sees_previous], place.new_tensor([q_length])])
+            return Segments(starts.to(torch.int32), tuple(starts.diff().tolist()), local_size)
+    return sdpa_mask(
+        batch_size=batch_size,
+        q_length=q_length,
+        kv_length=kv_length,
+        q_offset=q_offset,
+        mask_function=mask_function,
+        attention_mask=attention_mask,
+        allow_is_causal_skip=allow_is_causal_skip,
+        local_size=local_size,
+        use_vmap=use_vmap,
+        device=device,
+        **options,
+    )
+
+
+def segment_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: Segments | torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention within each document of a packed sequence.
+
+    Args:
+        query: [1, heads, tokens, width]; `key` and `value` may have fewer heads (grouped queries).
+        attention_mask: what `segment_mask` returned; without `Segments` transformers' own function answers.
+
+    Returns:
+        [1, tokens, heads, width], and None for the attention weights, which are never built.
+
+    Raises:
+        ValueError: the layer asks for something that would change the result and is not computed here.
+    """
+    if not isinstance(attention_mask, Segments):
+        given: tuple[torch.Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
+        )
+        return given
+    refused = [name for name in _REFUSED if options.get(name) is not None]
+    if refused or options.get("is_causal") is False:
+        raise ValueError(
+            f"{type(module).__name__}: packed documents with {refused or 'two-way attention'} are not supported"
+        )
+    segments = attention_mask
+    if _has_kernel(query, value, dropout):
+        return _by_kernel(query, key, value, segments, scaling), None
+    return _one_by_one(query, key, value, segments, dropout, scaling), None
+
+
+def _one_by_one(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    segments: Segments,
+    dropout: float,
+    scaling: float | None,
+) -> torch.Tensor:
+    """A loop over documents: on a CPU the fastest way that was measured, batches of padded documents included."""
+    lengths = list(segments.lengths)
+    grouped = query.shape[1] != key.shape[1]
+    outputs = []
+    for q, k, v in zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True):
+        mask = _window_mask(q.shape[2], segments.window, q.device)
+        output = functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling, is_causal=mask is None, enable_gqa=grouped
+        )
+        outputs.append(output.transpose(1, 2))
+    return torch.cat(outputs, 1)
+
+
+def _window_mask(length: int, window: int | None, device: torch.device) -> torch.Tensor | None:
+    """[length, length] bool where a token sees its `window` newest; None where that is all before it."""
+    if window is None or length <= window:
+        return None
+    return torch.ones(length, length, dtype=torch.bool, device=device).tril().triu(1 - window)
+
+
+def _has_kernel(query: torch.Tensor, value: torch.Tensor, dropout: float) -> bool:
+    """Whether one kernel of PyTorch's does all documents at once: CUDA, half precision, no dropout, equal widths."""
+    half = query.dtype in (torch.bfloat16, torch.float16)
+    return query.is_cuda and half and dropout == 0.0 and query.shape[-1] == value.shape[-1] <= 256
+
+
+def _by_kernel(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, segments: Segments, scaling: float | None
+) -> torch.Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    bounds = segments.bounds.to(query.device)
+    longest = max(segments.lengths)
+    window = (-1, 0) if segments.window is None else (segments.window - 1, 0)
+    q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    grouped = query.shape[1] != key.shape[1]
+    output = varlen_attn(
+        q, k, v, bounds, bounds, longest, longest, scale=scaling, window_size=window, enable_gqa=grouped
+    )
+    return output[None]
