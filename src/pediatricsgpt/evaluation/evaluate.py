@@ -10,6 +10,7 @@ from typing import Any
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.evaluation.benchmarks import Item, held_out_items
 from pediatricsgpt.evaluation.likelihood import choose_rows, held_out_loss
+from pediatricsgpt.evaluation.routing import has_experts, routing
 from pediatricsgpt.evaluation.scoring import score_file
 from pediatricsgpt.evaluation.settings import EvaluationSettings
 from pediatricsgpt.models.answers import Prompt, answer_all
@@ -20,6 +21,7 @@ from pediatricsgpt.records import read_rows, write_json_lines
 PREDICTIONS = "predictions.jsonl"
 SCORES = "scores.json"
 LOSS = "held_out_loss.json"
+ROUTING = "routing.json"
 
 
 def evaluate(
@@ -31,7 +33,7 @@ def evaluate(
     seed: int,
     advance: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Write predictions, scores and held-out loss of one model into `folder`.
+    """Write predictions, scores and held-out loss of one model into `folder`, and the routing of its experts.
 
     Args:
         name: the model's name in the predictions, for example `sft`.
@@ -51,6 +53,9 @@ def evaluate(
         )
     loss = held_out_loss(loaded, rows, seed, advance=advance)
     (folder / LOSS).write_text(json.dumps(loss.as_dict(), indent=1), encoding="utf-8")
+    if has_experts(loaded):
+        shares = routing(loaded, rows)
+        (folder / ROUTING).write_text(json.dumps(shares, ensure_ascii=False, indent=1), encoding="utf-8")
     sampling = Sampling(settings.max_new_tokens, repetition_penalty=settings.repetition_penalty)
     engine = Engine(loaded, sampling, settings.batch_size)
     fitting = [item for item in items if engine.fits(item.messages)]
