@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pediatricsgpt.corpus.execute import RECORDS, curate
 from pediatricsgpt.corpus.settings import CorpusSettings, SourceSettings
-from pediatricsgpt.corpus.split import side
+from pediatricsgpt.corpus.split import side, take_validation
 from pediatricsgpt.records import read_records, write_records
 
 SOURCE = SourceSettings(name="made", kind="conversation", path=".", licence="CC0", consent="none", purpose="testing")
@@ -54,3 +54,34 @@ def test_the_share_is_kept_and_the_seed_matters() -> None:
     assert 0.18 < len(held_out) / len(names) < 0.22
     assert held_out != [name for name in names if side(name, 0.2, 18) == "held_out"]
     assert not any(side(name, 0.0, 17) == "held_out" for name in names)
+
+
+def rows(groups: int, size: int = 1, **fields) -> list[dict[str, object]]:
+    return [
+        {"id": f"{n}-{i}", "group": f"g{n}", "split": "train", **fields} for n in range(groups) for i in range(size)
+    ]
+
+
+def test_validation_takes_its_share_of_the_groups_whole_and_says_so() -> None:
+    given = rows(2000, size=3)
+    trained, validation = take_validation(given, 0.1, seed=17)
+    assert len(trained) + len(validation) == len(given)
+    assert not {row["group"] for row in trained} & {row["group"] for row in validation}
+    assert 0.08 < len(validation) / len(given) < 0.12
+    assert {row["split"] for row in validation} == {"validation"}
+    assert {row["split"] for row in given} == {"train"}, "the rows that came in are left as they were"
+
+
+def test_a_group_goes_the_same_way_in_every_set() -> None:
+    whole = {row["group"] for row in take_validation(rows(2000), 0.1, 17)[1]}
+    half = {row["group"] for row in take_validation(rows(1000, size=2), 0.1, 17)[1]}
+    assert half == {group for group in whole if int(group[1:]) < 1000}
+    assert half != {row["group"] for row in take_validation(rows(1000), 0.1, 18)[1]}
+
+
+def test_large_groups_and_what_teaches_behaviour_are_always_trained_on() -> None:
+    one_book = [*rows(200), *({"id": str(n), "group": "book", "split": "train"} for n in range(200))]
+    assert "book" not in {row["group"] for row in take_validation(one_book, 0.9, 17)[1]}
+    assert take_validation(rows(500, family="behaviour"), 0.9, 17)[1] == []
+    assert take_validation(rows(500, aspect="safety"), 0.9, 17)[1] == []
+    assert take_validation(rows(500), 0.0, 17)[1] == []

@@ -1,9 +1,9 @@
-"""Make the labelled set on which de-identification is measured: three sets by three hands, one after the other.
+"""Make the labelled set on which de-identification is measured: five sets by five hands, one after the other.
 
     python tools/deidentification/make_test_set.py ../shared/data [OUT]
 
 Each set was written to be blind for the rules of its time, by somebody who did not know them; once its errors had been
-read it became development data. The split `blind` is the third one: its rows have been scored once and its errors have
+read it became development data. The split `blind` is the fifth one: its rows have been scored once and its errors have
 not been read. The same inputs give the same bytes.
 """
 
@@ -20,14 +20,17 @@ OUT = HERE.parents[1] / "src/pediatricsgpt/corpus/deidentify/test_set.jsonl"
 
 
 def main() -> None:
-    """Run the three scripts and join what they write."""
+    """Run the five scripts and join what they write."""
     data, out = Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else OUT
     with tempfile.TemporaryDirectory() as name:
-        first, second, third = (Path(name) / f"{number}.jsonl" for number in range(3))
+        first, second, third, fourth, fifth = (Path(name) / f"{number}.jsonl" for number in range(5))
         run("make_deidentification_set.py", data / "dialogues", first)
         run("make_deidentification_blind.py", data, first, second)
         run("make_deidentification_blind3.py", data, third, first, second)
-        rows = [*rows_of(first, "development"), *rows_of(second, "development"), *rows_of(third, "blind")]
+        run("make_deidentification_blind4.py", data, fourth, first, second, third)
+        run("make_deidentification_blind5.py", data, fifth, first, second, third, fourth)
+        rows = [row for path in (first, second, third, fourth) for row in rows_of(path, "development")]
+        rows += rows_of(fifth, "blind")
     out.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     print(len(rows), "sentences,", sum(not row["items"] for row in rows), "without personal data ->", out)
 

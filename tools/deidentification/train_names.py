@@ -2,20 +2,19 @@
 
     python tools/deidentification/train_names.py SET.jsonl [SET.jsonl …] --texts FOLDER [--out FILE]
 
-Positives are names that are made up anew for every example (a surname, and a given name drawn character by character),
-put in the place of the names of the labelled sets (their development rows) and into the surroundings of
-train_names.yaml beside real sentences, so that the model learns the shape of names and what stands around them, not who
-is named. Negatives are all other candidates, there and in the real texts of the folder (every fifth sentence, by its
-hash, is held out and counts the false alarms). Logistic regression with Adagrad (J. Duchi et al., 2011); the same
-arguments give the same file.
+Positives are names that are made up anew for every example (a surname, and a given name drawn character by
+character), put in the place of the names of the labelled sets (their development rows), into the sentences of
+phrases/*.txt, into the surroundings of train_names.yaml, and into real sentences where these speak of the baby, the
+patient or a doctor, so that the model learns the shape of names and what stands around them, not who is named.
+Negatives are all other candidates, there and in the real texts of the folder (every fifth sentence, by its hash, is
+held out and counts the false alarms). Logistic regression with Adagrad (J. Duchi et al., 2011); the same arguments
+give the same file.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import random
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -24,163 +23,17 @@ from typing import Any
 
 import numba
 import numpy as np
-import yaml
+from name_examples import COMMON, Composer, Example, Names, contexts, injected, rows_of
+from real_examples import Slots, filled, lines_of
 
 from pediatricsgpt.corpus.deidentify import candidates as c
-from pediatricsgpt.corpus.deidentify.learned import EDGE, WEIGHTS, _dictionary, encoded, tables
-from pediatricsgpt.corpus.deidentify.lexicon import lexicon
-from pediatricsgpt.corpus.rules import rules
+from pediatricsgpt.corpus.deidentify.learned import EDGE, WEIGHTS, encoded, tables
 from pediatricsgpt.text import decode
 
-NAMES = {"patient_name": "n", "parent_name": "n", "doctor_name": "n", "surname_title": "t", "nickname": "k"}
 HERE = Path(__file__).parent
-COMMON = (
-    "王李张刘陈杨黄赵周吴徐孙马朱胡郭何高林罗郑梁谢宋唐许韩冯邓曹彭曾肖田董袁潘于蒋蔡余杜叶程苏魏吕丁任沈姚卢姜"
-    "崔钟谭陆汪范金石廖贾夏韦付方白邹孟熊秦邱江尹薛闫段雷侯龙史陶黎贺顾毛郝龚邵万钱严覃武戴莫孔向汤"
-)  # fmt: skip
-MODERN = (
-    "子梓浩宇轩涵欣怡雨泽睿诗琪语桐一诺依思沐宸辰奕可馨俊杰晨曦佳文博雅静若嘉豪明皓然悦心瑶乐安宁希景行知夏予初"
-    "清妍芷汐恩星野书瑾煜城昊天铭恒逸飞晗萱航承柏霖沫苒珩禾荞慕言以南望舒麦小满问兰紫凡尔岚曼冬夜雪"
-)  # fmt: skip
-OLDER = (
-    "建国卫东红军志强伟芳秀英桂兰玉梅丽娟春花秋菊淑珍凤仙金水木生土根长林德福永贵大勇小平海燕爱民立新文斌晓燕"
-    "亚军援朝解放学武进财有田来娣招腊银巧云彩霞敏静磊洋艳勇涛超杰霞刚平辉鹏飞莉萍婷慧颖琳倩蕾雯璐媛佩玲绮少惠宝"
-)  # fmt: skip
-_HOLES = re.compile(r"\{([ntk])\}")
-
-
-class Names:
-    """Draws names: character by character, so that hardly any comes twice."""
-
-    def __init__(self, seed: int) -> None:
-        self.draw = random.Random(seed)
-        words, people = _dictionary()
-        known = lexicon()
-        self.surnames, self.compound = sorted(known.surnames), sorted(known.compound)
-        persons = [name for name, _ in people if len(name) == 3 and name[0] in known.surnames]
-        self.first, self.second = [name[1] for name in persons], [name[2] for name in persons]
-        self.given = sorted(known.given)
-        self.words = sorted(word for word in words if len(word) == 2 and word in known.nouns)
-        self.nouns = sorted(word for word in known.nouns if len(word) in (2, 3))
-        nicknames, own = rules("deidentify")["nicknames"], rules("deidentify_learned")
-        self.pets = sorted({*nicknames["words"].split(), *nicknames["foods"].split(), *own["pet_words"].split()})
-        self.doubled = sorted(set("".join(nicknames["doubled"].split())))
-        self.tails = sorted(set(own["pet_tails"]) - {"儿"})
-        self.barred = set("".join(own["barred"].split()))
-
-    def surname(self) -> str:
-        chance = self.draw.random()
-        if chance < 0.04:
-            return self.draw.choice(self.compound)
-        if chance < 0.62:
-            return COMMON[min(int(self.draw.expovariate(1 / 25)), len(COMMON) - 1)]
-        return self.draw.choice(self.surnames)
-
-    def _characters(self, count: int) -> str:
-        chance, pick = self.draw.random(), self.draw.choice
-        if chance < 0.35:
-            return "".join(pick(part) for part in (self.first, self.second)[2 - count :])
-        if chance < 0.6:
-            return "".join(pick(MODERN) for _ in range(count))
-        if chance < 0.78:
-            return "".join(pick(OLDER) for _ in range(count))
-        if chance < 0.85:
-            return pick(MODERN + OLDER) * count
-        if chance < 0.96:
-            return "".join(pick(self.given) for _ in range(count))
-        return pick(self.words)[-count:]
-
-    def full(self) -> str:
-        while True:
-            surname = self.surname()
-            if self.draw.random() < 0.03 and len(surname) == 1:
-                surname += self.surname()[:1]
-                given = self._characters(2)
-            else:
-                given = self._characters(1 if self.draw.random() < 0.25 else 2)
-            if not self.barred & set(given):
-                return surname + given
-
-    def nickname(self) -> str:
-        chance, pick = self.draw.random(), self.draw.choice
-        character = pick(self.doubled) if self.draw.random() < 0.5 else pick(MODERN + OLDER + "".join(self.given))
-        if chance < 0.36:
-            return character * 2
-        if chance < 0.48:
-            return "小" + character
-        if chance < 0.54:
-            return "阿" + character
-        if chance < 0.64:
-            return character + pick(self.tails)
-        if chance < 0.88:
-            return pick(self.pets)
-        if chance < 0.91:
-            return "小" + pick(self.pets)[:2]
-        if chance < 0.94:
-            return "".join(pick("abcdeiklmnostuy") for _ in range(pick((3, 4, 5)))).capitalize()
-        word = pick(self.nouns)
-        return word if not self.barred & set(word) else character * 2
-
-    def fill(self, hole: str) -> str:
-        return {"n": self.full, "t": self.surname, "k": self.nickname}[hole]()
-
-
-Example = tuple[str, list[tuple[int, int]]]
-
-
-def rows_of(path: Path) -> list[dict[str, Any]]:
-    """The development rows of a labelled set; blind ones are never trained on."""
-    with path.open(encoding="utf-8") as lines:
-        return [row for row in map(json.loads, lines) if row["split"] == "development"]
-
-
-def injected(row: dict[str, Any], names: Names) -> Example:
-    """A row of a labelled set with fresh names in the place of its own."""
-    text, spans, position = "", [], 0
-    for item in sorted(row["items"], key=lambda item: item["start"]):
-        if item["type"] not in NAMES:
-            continue
-        text += row["text"][position : item["start"]]
-        fresh = names.fill(NAMES[item["type"]])
-        spans.append((len(text), len(text) + len(fresh)))
-        text += fresh
-        position = item["end"]
-    return text + row["text"][position:], spans
-
-
-def composed(parts: dict[str, list[str]], names: Names, carriers: Sequence[str]) -> Example:
-    """Something before a name, the name, something after it, beside a real sentence."""
-    draw, pick = names.draw.random, names.draw.choice
-    chance = draw()
-    if chance < 0.12:
-        template = pick(parts["whole"])
-    else:
-        left, right, hole = pick((("name", "name", "n"),) * 4 + (("doctor", "doctor", "n"),) * 3
-                                 + (("title", "title", "t"),) * 2 + (("pet", "pet", "k"),) * 4)  # fmt: skip
-        before = pick(parts[f"{left}_left"]) if draw() < 0.75 else ""
-        after = pick(parts[f"{right}_right"]) if draw() < 0.75 or not before else ""
-        if hole == "t":
-            after = pick(parts["titles"]) + (after if draw() < 0.8 else "")
-        while not before and not re.match("[\u4e00-\u9fff]", after) and hole == "k":
-            after = pick(parts["pet_right"])
-        link = pick(("", "", "", "", "：", " ", "是", "叫")) if before and hole != "t" else ""
-        gap = " " if draw() < 0.05 else ""
-        template = f"{before}{link}{{{hole}}}{gap}{after}"
-    carrier, text, spans, position = pick(carriers), "", [], 0
-    for match in _HOLES.finditer(template):
-        text += template[position : match.start()]
-        fresh = names.fill(match[1])
-        spans.append((len(text), len(text) + len(fresh)))
-        text += fresh
-        position = match.end()
-    text += template[position:]
-    joint = pick(("，", "。", " ", "\n", "", "；", "，", "。"))
-    if draw() < 0.5:
-        return text + (joint or "，") + carrier, spans
-    shift = len(carrier) + len(joint)
-    if not joint and draw() < 0.7:
-        joint, shift = "。", len(carrier) + 1
-    return carrier + joint + text, [(first + shift, last + shift) for first, last in spans]
+# log odds from which on a candidate counts, by its kind in the order of `candidates`: chosen on authors who were left
+# out of the training
+THRESHOLDS = (-2.8, -3.2, -1.0, -3.0, -3.0, -3.4, -3.4, -3.6, -2.6, -3.0, -2.0, -2.2, -2.5, -3.6, -4.0)
 
 
 def sentences(folder: Path) -> Iterator[str]:
@@ -206,7 +59,7 @@ def is_held_out(sentence: str) -> bool:
     return hashlib.blake2b(sentence.encode(), digest_size=2).digest()[0] % 5 == 0
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit  # type: ignore[untyped-decorator]  # a cached one would keep the features of its time
 def learn(  # type: ignore[no-untyped-def]
     order, spans, texts, starts, labels, weights, squares, shapes, words, rate, decay, heavy, dropped, seed
 ):
@@ -249,7 +102,7 @@ def arranged(examples: Sequence[Example]) -> tuple[Any, Any, Any, Any, Any]:
     for row, ((_, true), code) in enumerate(zip(examples, codes, strict=True)):
         spans = np.empty((8 * len(code) + 16, 3), np.int32)
         words.append(c.entries_of(code, known.keys, known.entries))
-        count = c.enumerate_candidates(code, known.flags, words[-1], spans)
+        count = c.enumerate_candidates(code, known.flags, known.shapes, words[-1], spans)
         part = np.column_stack([spans[:count], np.full(count, row, np.int32)])
         whole = {(first + EDGE, last + EDGE) for first, last in true}
         labels.append(np.array([(int(a), int(b)) in whole for a, b in part[:, :2]], np.int8))
@@ -273,25 +126,23 @@ def trained(examples: Sequence[Example], seed: int, passes: int = 3, dropped: fl
 
 
 def examples_of(
-    sets: Sequence[Path], parts: dict[str, list[str]] | None, texts: Sequence[str], seed: int, copies: int, made: int
+    rows: Sequence[dict[str, Any]], phrases: Sequence[str], texts: Sequence[str], chosen: argparse.Namespace
 ) -> list[Example]:
     """Positives and negatives for one training."""
-    names = Names(seed)
-    found = [injected(row, names) for path in sets for row in rows_of(path) for _ in range(copies)]
-    if parts:
-        found += [composed(parts, names, texts) for _ in range(made)]
+    names = Names(chosen.seed)
+    found = [injected(row, names) for row in rows for _ in range(chosen.copies)]
+    parts = contexts(HERE / "train_names.yaml")
+    composer = Composer(parts, names, texts, rows)
+    for line in phrases:
+        found += [filled(line, names) for _ in range(chosen.copies)]
+        found += [composer.carried(*filled(line, names)) for _ in range(chosen.copies)]
+    found += [composer.make() for _ in range(chosen.made)]
+    slots = Slots(texts, names, parts["others"])
+    found += [slots.make() for _ in range(chosen.real)]
     return found + [(text, []) for text in texts]
 
 
-def contexts() -> dict[str, list[str]]:
-    """The surroundings of tools/deidentification/train_names.yaml."""
-    content = yaml.safe_load((HERE / "train_names.yaml").read_text(encoding="utf-8"))
-    parts = {name: value.split() if isinstance(value, str) else value for name, value in content.items()}
-    titles = [title for group in rules("deidentify")["titles"].values() for title in group]
-    return {**parts, "titles": [*titles, *rules("deidentify_learned")["titles"].split()]}
-
-
-def cutoff_of(examples: Sequence[Example], weights: Any, share: float = 0.002) -> int:
+def cutoff_of(examples: Sequence[Example], weights: Any, share: float = 0.0007) -> int:
     """The sum of the first features below which only this share of the names is."""
     known = tables()
     spans, texts, _, starts, labels = arranged(examples)
@@ -317,12 +168,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--copies", type=int, default=6, help="times that each row of a set is filled anew")
     parser.add_argument(
-        "--made", type=int, default=150000, help="examples from tools/deidentification/train_names.yaml"
+        "--made", type=int, default=120000, help="examples from tools/deidentification/train_names.yaml"
     )
+    parser.add_argument("--real", type=int, default=150000, help="real sentences into which names are put")
     parser.add_argument(
-        "--thresholds", type=float, nargs=4, default=(-2.3, -2.4, -2.4, -1.4), metavar="LOG_ODDS",
-        help="from which on a candidate counts: full names, surnames before titles, nicknames by shape, and by word",
-    )  # fmt: skip
+        "--phrases", type=Path, default=HERE / "phrases", help="folder of sentences with places for names"
+    )
     parser.add_argument("--dropped", type=float, default=0.4, help="share of the features left out at each step")
     parser.add_argument("--passes", type=int, default=4)
     parser.add_argument("--limit", type=int, default=10**9, help="real sentences at the most")
@@ -330,13 +181,13 @@ def main(arguments: Sequence[str]) -> None:
     real = list(sentences(chosen.texts))
     used = [text for text in real if not is_held_out(text) and not _SOMEBODY.search(text)][: chosen.limit]
     print(f"{len(real)} sentences, {len(used)} used", flush=True)
-    parts = contexts() if chosen.made else None
-    examples = examples_of(chosen.sets, parts, used, chosen.seed, chosen.copies, chosen.made)
+    rows = [row for path in chosen.sets for row in rows_of(path)]
+    phrases = lines_of(sorted(chosen.phrases.glob("*.txt")))
+    examples = examples_of(rows, phrases, used, chosen)
     weights = trained(examples, chosen.seed, chosen.passes, chosen.dropped)
     small, step = packed(weights)
     cutoff = cutoff_of([example for example in examples if example[1]][:: max(1, len(examples) // 20000)], small)
-    groups = (c.TITLED, c.DOUBLED - c.TITLED, c.PET_WORD - c.DOUBLED, c.LATIN_WORD + 1 - c.PET_WORD)
-    thresholds = np.repeat(np.array(chosen.thresholds, np.float32) / step, groups).astype(np.float32)
+    thresholds = (np.array(THRESHOLDS, np.float32) / np.float32(step)).astype(np.float32)
     np.savez_compressed(chosen.out, weights=small, thresholds=thresholds, step=np.float32(step), cutoff=cutoff)
     print(f"{chosen.out}: {chosen.out.stat().st_size} bytes, {np.count_nonzero(small)} weights")
 

@@ -10,18 +10,22 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-BUCKETS_LOG2 = 18
-FEATURES, NEAR = 80, 30
+BUCKETS_LOG2 = 20
+FEATURES, NEAR = 96, 38
+# how usual the characters of a given name are at least
+_USUAL = 4
 # bits of a character's flags
 SURNAME, HAN, BARRED, OPENS_PET, SMALL, TAIL, BOUNDARY, LATIN = 1, 2, 4, 8, 16, 32, 64, 128
 # bits of a word's entry, above its class of frequency
 CLASS, PERSON, TITLE, PET, COMPOUND = 7, 8, 16, 32, 64
 # kinds of candidates; those from DOUBLED on are nicknames
 TWO, THREE, FOUR, COMPOUND_THREE, COMPOUND_FOUR, TITLED, COMPOUND_TITLED = 0, 1, 2, 3, 4, 5, 6
-DOUBLED, SMALL_ONE, TAILED, PET_WORD, PET_OPEN, LATIN_WORD = 7, 8, 9, 10, 11, 12
+DOUBLED, SMALL_ONE, TAILED, PET_WORD, PET_OPEN, LATIN_WORD, GIVEN, LITTLE = 7, 8, 9, 10, 11, 12, 13, 14
+KINDS = 15
 _TITLE_GROUP, _PET_GROUP = 1, 2
 _FIRST, _SECOND, _THIRD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _EDGE = 8
+OLD = ord("老")
 
 
 @numba.njit(cache=True, inline="always")
@@ -64,16 +68,23 @@ def fill(keys, entries, new_keys, new_entries):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def entries_of(text, keys, entries):  # type: ignore[no-untyped-def]
-    """The dictionary's entries of the words of two, three and four characters from every place: uint8 of (3, n)."""
-    found = np.zeros((3, len(text)), np.uint8)
-    for i in range(len(text) - 4):
+def entries_near(text, start, stop, keys, entries, found):  # type: ignore[no-untyped-def]
+    """Write into `found` what `entries_of` finds from the places `start` to `stop`."""
+    for i in range(max(0, start), min(stop, len(text) - 4)):
+        found[:, i] = 0
         if text[i] >= 0x3400 and text[i + 1] >= 0x3400:
             found[0, i] = lookup(keys, entries, text, i, 2)
             if text[i + 2] >= 0x3400:
                 found[1, i] = lookup(keys, entries, text, i, 3)
                 if text[i + 3] >= 0x3400 and (found[1, i] or found[0, i]):
                     found[2, i] = lookup(keys, entries, text, i, 4)
+
+
+@numba.njit(cache=True)
+def entries_of(text, keys, entries):  # type: ignore[no-untyped-def]
+    """The dictionary's entries of the words of two, three and four characters from every place: uint8 of (3, n)."""
+    found = np.zeros((3, len(text)), np.uint8)
+    entries_near(text, 0, len(text), keys, entries, found)
     return found
 
 
@@ -83,12 +94,13 @@ def _titled(words, at):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def enumerate_candidates(text, flags, words, out):  # type: ignore[no-untyped-def]
+def enumerate_candidates(text, flags, shapes, words, out):  # type: ignore[no-untyped-def]
     """Write (start, end, kind) of every candidate into `out`; returns how many.
 
     Args:
         text: uint16 codes, normalised, with `_EDGE` boundary codes on both sides.
         flags: uint8 by code.
+        shapes: as in `features`.
         words: of `entries_of`.
         out: int32 of shape (n, 3).
     """
@@ -138,6 +150,9 @@ def enumerate_candidates(text, flags, words, out):  # type: ignore[no-untyped-de
             out[n, 0], out[n, 1], out[n, 2] = i, i + 2, DOUBLED
             n += 1
             continue
+        if text[i] == OLD and second & SURNAME:
+            out[n, 0], out[n, 1], out[n, 2] = i, i + 2, LITTLE
+            n += 1
         if own & SMALL:
             out[n, 0], out[n, 1], out[n, 2] = i, i + 2, SMALL_ONE
             n += 1
@@ -155,6 +170,9 @@ def enumerate_candidates(text, flags, words, out):  # type: ignore[no-untyped-de
             n += 1
         elif opens and not second & TAIL:
             out[n, 0], out[n, 1], out[n, 2] = i, i + 2, PET_OPEN
+            n += 1
+        elif shapes[text[i], 1] >= _USUAL and shapes[text[i + 1], 2] >= _USUAL and not second & TAIL:
+            out[n, 0], out[n, 1], out[n, 2] = i, i + 2, GIVEN
             n += 1
         if third & HAN and plain3:
             if words[1, i] & PET:
@@ -174,12 +192,21 @@ def _group(kind):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
+def _surname_length(kind):  # type: ignore[no-untyped-def]
+    """How many characters come before the given name: none in a nickname (子涵)."""
+    if kind >= DOUBLED:
+        return 0
+    return 2 if kind in (COMPOUND_THREE, COMPOUND_FOUR, COMPOUND_TITLED) else 1
+
+
+@numba.njit(cache=True)
 def features(text, s, e, kind, shapes, words, out):  # type: ignore[no-untyped-def]
     """Write the buckets of the features of text[s:e] into `out`; returns how many.
 
     Args:
         text: as in `enumerate_candidates`.
-        shapes: uint8 of shape (65536, 3): how usual a character is as surname, first and second of a given name.
+        shapes: uint8 of shape (65536, 4): how usual a character is as surname, first and second of a given name, and
+            in words at large.
         words: of `entries_of`.
         out: int32, at least `FEATURES` long.
     """
@@ -218,7 +245,7 @@ def near(text, s, e, kind, shapes, out):  # type: ignore[no-untyped-def]
 
     # its own characters, and how usual they are in names
     usual = shapes[first, 0]
-    surname = 2 if kind in (COMPOUND_THREE, COMPOUND_FOUR, COMPOUND_TITLED) else 1
+    surname = _surname_length(kind)
     one = shapes[text[s + surname], 1] if length > surname else 0
     two = shapes[text[s + surname + 1], 2] if length > surname + 1 else 0
     out[n] = _bucket(20, kind, usual, 0, 0, 0)
@@ -237,12 +264,25 @@ def near(text, s, e, kind, shapes, out):  # type: ignore[no-untyped-def]
     out[n + 13] = _bucket(33, g, first, second, l1, 0)
     out[n + 14] = _bucket(34, g, text[e - 2], last, r1, length)
 
+    # whether the name may begin earlier or end later, and how usual its characters are anywhere
+    n = 30
+    usual_first = shapes[text[s + surname], 3] if length > surname else 0
+    usual_second = shapes[text[s + surname + 1], 3] if length > surname + 1 else 0
+    out[n] = _bucket(70, kind, shapes[l1, 0], shapes[l1, 3] // 2, 0, 0)
+    out[n + 1] = _bucket(71, kind, shapes[r1, 2], shapes[r1, 3] // 2, 0, 0)
+    out[n + 2] = _bucket(72, kind, one, usual_first, 0, 0)
+    out[n + 3] = _bucket(73, kind, two, usual_second, 0, 0)
+    out[n + 4] = _bucket(74, kind, usual_first // 2, usual_second // 2, shapes[first, 3] // 2, 0)
+    out[n + 5] = _bucket(75, kind, l1, usual // 3, min(one, two) // 2, 0)
+    out[n + 6] = _bucket(76, kind, r1, usual // 3, min(one, two) // 2, 0)
+    out[n + 7] = _bucket(77, g, text[e - 2] if length > 1 else 0, last, 0, 0)
+
 
 @numba.njit(cache=True)
 def far(text, s, e, kind, shapes, words, out):  # type: ignore[no-untyped-def]
     """The features after the first `NEAR`; returns how many there are in all."""
     g, n, length = _group(kind), NEAR, e - s
-    surname = 2 if kind in (COMPOUND_THREE, COMPOUND_FOUR, COMPOUND_TITLED) else 1
+    surname = _surname_length(kind)
     one = shapes[text[s + surname], 1] if length > surname else 0
     two = shapes[text[s + surname + 1], 2] if length > surname + 1 else 0
     # words of the dictionary in it and across its borders
@@ -274,7 +314,11 @@ def far(text, s, e, kind, shapes, words, out):  # type: ignore[no-untyped-def]
     out[n + 9] = _bucket(49, g, before2, before3, 0, 0)
     out[n + 10] = _bucket(50, g, after2, after3, 0, 0)
     out[n + 11] = _bucket(51, kind, one // 2, two // 2, own, (left > 0) * 2 + (right > 0))
-    n += 12
+    whole_head = words[0, s] & 15 if length > 2 else 0
+    whole_tail = words[0, e - 2] & 15 if length > 2 else 0
+    out[n + 12] = _bucket(52, kind, whole_head, one, two, 0)
+    out[n + 13] = _bucket(53, kind, whole_tail, shapes[text[s], 0], two, 0)
+    n += 14
 
     # what is spoken of near by
     for j in range(1, 6):
@@ -285,13 +329,27 @@ def far(text, s, e, kind, shapes, words, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def scores(text, flags, shapes, keys, entries, weights, cutoff, spans, out):  # type: ignore[no-untyped-def]
+def marked(text, heads, keys, entries):  # type: ignore[no-untyped-def]
+    """What `entries_of` finds where a title, a pet's word or a compound surname may begin, and 0 elsewhere."""
+    found = np.zeros((3, len(text)), np.uint8)
+    for i in range(len(text) - 4):
+        if heads[text[i]] & 1 and heads[text[i + 1]] & 2:
+            entries_near(text, i, i + 1, keys, entries, found)
+    return found
+
+
+@numba.njit(cache=True)
+def scores(text, flags, heads, shapes, keys, entries, weights, cutoff, spans, out):  # type: ignore[no-untyped-def]
     """Write the candidates into `spans` and their scores (sums of weights) into `out`; returns how many.
 
-    Candidates whose first `NEAR` features sum to less than `cutoff` are left out: no name is that far off.
+    Candidates whose first `NEAR` features sum to less than `cutoff` are left out: no name is that far off. The
+    dictionary is large and slow to look into: it is asked about the places that matter alone.
+
+    Args:
+        heads: uint8 by code; 1 of what a word with a bit above `PERSON` begins with, 2 of its second character.
     """
-    words = entries_of(text, keys, entries)
-    found = enumerate_candidates(text, flags, words, spans)
+    words = marked(text, heads, keys, entries)
+    found = enumerate_candidates(text, flags, shapes, words, spans)
     buckets = np.empty(FEATURES, np.int32)
     kept = 0
     for i in range(found):
@@ -302,6 +360,7 @@ def scores(text, flags, shapes, keys, entries, weights, cutoff, spans, out):  # 
             total += weights[buckets[j]]
         if total < cutoff:
             continue
+        entries_near(text, s - _EDGE, e + _EDGE, keys, entries, words)
         count = far(text, s, e, kind, shapes, words, buckets)
         for j in range(NEAR, count):
             total += weights[buckets[j]]
@@ -309,3 +368,26 @@ def scores(text, flags, shapes, keys, entries, weights, cutoff, spans, out):  # 
         out[kept] = total
         kept += 1
     return kept
+
+
+@numba.njit(cache=True)
+def beginning_bits(codes, ends, masks, doubled):  # type: ignore[no-untyped-def]
+    """For each text the bits of all places at which five characters in a row have them: uint64 of one a text.
+
+    Args:
+        codes: uint16, with more than four before the first of `ends` and behind the last.
+        ends: where the texts begin, and where the last one ends.
+        masks: uint64 of shape (5, 65536): the bits that a character has before the place, at it, and behind it.
+        doubled: the bits that count where the character at the place stands twice alone.
+    """
+    found = np.zeros(len(ends) - 1, np.uint64)
+    for text in range(len(found)):
+        bits = np.uint64(0)
+        for i in range(ends[text], ends[text + 1]):
+            pair = masks[1, codes[i]] & masks[2, codes[i + 1]]
+            if codes[i] != codes[i + 1]:
+                pair &= ~doubled
+            if pair & ~bits:
+                bits |= pair & masks[0, codes[i - 1]] & masks[3, codes[i + 2]] & masks[4, codes[i + 3]]
+        found[text] = bits
+    return found

@@ -21,10 +21,13 @@ _NUMBERED_WARD = re.compile(
 _LONGEST = 32
 _CN = "一二三四五六七八九十"
 _H = "\u4e00-\u9fff"
+# A village's group or house number behind its name: 张集镇后刘营三组
+_DIGIT = rf"[\d{_CN}]"
+_VILLAGE = "|".join(f"(?<=[镇乡]{'.' * name}{_DIGIT * size}[组队社号])" for name in range(2, 6) for size in range(1, 4))
 # Where an address, a school or a ward may stand; each begins with one set of characters, which makes them quick.
 _ADDRESS = re.compile(
     rf"[栋幢弄座楼院号元组队社村屯庄寨口期区舍园寓苑府庭郡\-](?:(?<=[\dA-Za-z\s{_CN}甲乙丙丁][栋幢弄座号])|(?<=[村庄屯镇乡寨沟场会第][\d{_CN}][组队社])|(?<=[村庄屯镇乡寨沟场会第][\d{_CN}][\d{_CN}][组队社])"
-    rf"|(?<=[城园苑府庭郡湾里居邸场][\d{_CN}A-Z][期区])|(?<=\d号[楼院])|(?<=号楼)"
+    rf"|{_VILLAGE}|(?<=[城园苑府庭郡湾里居邸场][\d{_CN}A-Z][期区])|(?<=\d号[楼院])|(?<=号楼)"
     rf"|(?<=单元)|(?:(?<=[{_H}]\d-)|(?<=[{_H}]\d\d-))(?=\d{{1,2}}-\d|\d{{3}})|(?<=[路街道巷]\d-)|(?<=[路街道巷]\d\d-)|(?<=[路街道巷]\d{{3}}-)|(?<=[路街道巷]\d{{4}}-)|(?<=[叉交路汇处]口)"
     rf"|(?<=小区)|(?<=花园)|(?<=家园)|(?<=公寓)|(?<=属院)|(?<=宿舍)|(?<=新村)|(?<=[^家法政天][苑庭郡府])"
     rf"|(?<=[镇乡]..[村屯庄寨])|(?<=[镇乡]...[村屯庄寨])|(?<=[镇乡]....[村屯庄寨])|(?<=[镇乡].....[村屯庄寨])|(?<=[镇乡]......[村屯庄寨]))"
@@ -89,7 +92,7 @@ def _tables() -> _Tables:
     return _Tables()
 
 
-def _name_before(text: str, at: int, cut: re.Pattern[str], limit: int | None = None) -> int:
+def name_before(text: str, at: int, cut: re.Pattern[str], limit: int | None = None) -> int:
     """Where the name that ends at `at` begins; no cut is looked for behind `limit`."""
     from_ = max(0, at - _LONGEST)
     run = _NAME.search(text[from_:at])
@@ -101,7 +104,7 @@ def _name_before(text: str, at: int, cut: re.Pattern[str], limit: int | None = N
 
 def _addresses(text: str, at: int, to: int, tables: _Tables) -> Iterator[Found]:
     for match in tables.address.finditer(text, at, to):
-        start = _name_before(text, match.start(), tables.address_cut)
+        start = name_before(text, match.start(), tables.address_cut)
         head = tables.head.search(text, max(0, match.start() - _LONGEST), match.start())
         if head and not re.search(r"[^\u4e00-\u9fffA-Za-z\d\-]", text[head.start() : match.start()]):
             start = min(start, head.start())
@@ -115,7 +118,7 @@ def _addresses(text: str, at: int, to: int, tables: _Tables) -> Iterator[Found]:
 
 def _schools(text: str, at: int, to: int, tables: _Tables) -> Iterator[Found]:
     for match in tables.school.finditer(text, at, to):
-        start = _name_before(text, match.start(), tables.school_cut)
+        start = name_before(text, match.start(), tables.school_cut)
         stem = text[start : match.start()]
         if stem in tables.generic_schools and not tables.few.fullmatch(match["kind"]):
             continue
@@ -159,4 +162,4 @@ def _ward_start(text: str, at: int, tables: _Tables) -> int:
     """Where hospital and department before a ward or bed begin."""
     named = max(tables.hospital.finditer(text, max(0, at - _LONGEST), at), key=re.Match.start, default=None)
     clean = named and not re.search(r"[^\u4e00-\u9fffA-Za-z\d\-]", text[named.start() : at])
-    return _name_before(text, at, tables.bed_cut, named.start() if named and clean else None)
+    return name_before(text, at, tables.bed_cut, named.start() if named and clean else None)

@@ -9,22 +9,26 @@ import functools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pediatricsgpt.corpus.deidentify.lexicon import lexicon
+from pediatricsgpt.corpus.deidentify.lexicon import any_of, lexicon
+from pediatricsgpt.corpus.deidentify.traditional import pairs
 from pediatricsgpt.corpus.rules import rules
 from pediatricsgpt.errors import UserError
 
 WEIGHTS = Path(__file__).with_name("name_weights.npz")
 EDGE = 8
+_BOUNDARY = "。" * EDGE
 Span = tuple[int, int, str]
 # log odds above the threshold
 _FIRM = 2.5
+# the share of that from which on a name may begin with a preposition: 祝莎莎
+_LIKELY = 0.4
 _HAN = range(0x3400, 0xA000)
 _SLOTS = 1 << 19
 
@@ -36,9 +40,9 @@ class Tables:
         from pediatricsgpt.corpus.deidentify import candidates
 
         content = rules("deidentify_learned")
-        words, people = _dictionary()
+        words, people, usual = _dictionary()
         self.flags = _flags(content)
-        self.shapes = _shapes(people)
+        self.shapes = _shapes(people, usual)
         self.keys, self.entries = np.zeros(_SLOTS, np.uint64), np.zeros(_SLOTS, np.uint8)
         titles = {title for group in rules("deidentify")["titles"].values() for title in group}
         nicknames = rules("deidentify")["nicknames"]
@@ -53,6 +57,11 @@ class Tables:
         known = [word for word in words if 2 <= len(word) <= 4]
         codes = np.array([_key(word) for word in known], np.uint64)
         candidates.fill(self.keys, self.entries, codes, np.array([words[word] for word in known], np.uint8))
+        self.heads = np.zeros(65536, np.uint8)
+        for word in known:
+            if words[word] > candidates.CLASS + candidates.PERSON:
+                self.heads[ord(word[0]) & 0xFFFF] |= 1
+                self.heads[ord(word[1]) & 0xFFFF] |= 2
 
 
 @functools.cache
@@ -68,32 +77,37 @@ def _key(word: str) -> int:
     return key
 
 
-def _dictionary() -> tuple[dict[str, int], list[tuple[str, int]]]:
+def _dictionary() -> tuple[dict[str, int], list[tuple[str, int]], Counter[str]]:
     """From jieba's dictionary (MIT): class of frequency (1 to 7) of every word of two to four characters, with bit 8
-    for persons; and the persons with their counts."""
+    for persons; the persons with their counts; and how often the other words use a character."""
     text = resources.files("jieba").joinpath("dict.txt").read_text(encoding="utf-8")
     words: dict[str, int] = {}
     people: list[tuple[str, int]] = []
+    usual: Counter[str] = Counter()
     for line in text.splitlines():
         word, count, kind = line.split(" ")
+        person = kind in ("nr", "nrfg")
+        if not person:
+            for character in word:
+                usual[character] += int(count)
         if not 2 <= len(word) <= 4:
             continue
-        person = kind in ("nr", "nrfg")
         words[word] = (8 if person else 0) | min(7, 1 + int(math.log10(int(count) + 1) * 1.5))
         if person:
             people.append((word, int(count)))
-    return words, people
+    return words, people, usual
 
 
-def _shapes(people: list[tuple[str, int]]) -> Any:
-    """How usual a character is as a surname, as first and as second character of a given name: classes 0 to 9."""
+def _shapes(people: list[tuple[str, int]], usual: Counter[str]) -> Any:
+    """How usual a character is as a surname, as first and as second character of a given name (classes 0 to 8), and in
+    the words of the dictionary by their frequency (classes 0 to 11)."""
     counts = [Counter[str](), Counter[str](), Counter[str]()]
     words = lexicon()
     for name, _ in people:
         if len(name) in (2, 3) and name[0] in words.surnames:
             for place, character in enumerate(name):
                 counts[place][character] += 1
-    shapes = np.zeros((65536, 3), np.uint8)
+    shapes = np.zeros((65536, 4), np.uint8)
     for place, counter in enumerate(counts):
         for character, count in counter.items():
             shapes[ord(character) & 0xFFFF, place] = min(8, 1 + int(math.log2(count)))
@@ -101,6 +115,8 @@ def _shapes(people: list[tuple[str, int]]) -> Any:
         # in lists of modern given names, whatever the dictionary's historical persons are called
         for place in (1, 2):
             shapes[ord(character), place] = max(4, shapes[ord(character), place])
+    for character, count in usual.items():
+        shapes[ord(character) & 0xFFFF, 3] = min(11, max(0, int(math.log2(count + 1)) - 7))
     return shapes
 
 
@@ -126,7 +142,7 @@ def _flags(content: dict[str, Any]) -> Any:
 
 @functools.cache
 def _normal() -> Any:
-    """Codes of characters with digits, kinds of punctuation and spaces each as one."""
+    """Codes of characters with digits, kinds of punctuation and spaces each as one, and traditional ones simplified."""
     normal = np.arange(65536, dtype=np.uint16)
     for target, group in (
         ("，", ",，;；、/|"),
@@ -139,15 +155,21 @@ def _normal() -> Any:
     ):
         for character in group:
             normal[ord(character)] = ord(target)
+    for traditional, simplified in pairs().items():
+        normal[ord(traditional)] = ord(simplified)
     return normal
 
 
 def encoded(text: str) -> Any:
     """The normalised codes of a text between boundaries; what is beyond the basic plane counts as a full stop."""
-    raw = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    codes = np.full(len(raw) + 2 * EDGE, ord("。"), np.uint16)
-    codes[EDGE:-EDGE] = _normal()[np.where(raw < 65536, raw, ord("。"))]
-    return codes
+    return _codes([text])
+
+
+def _codes(texts: Sequence[str]) -> Any:
+    """The normalised codes of texts, each between boundaries."""
+    joined = _BOUNDARY.join(["", *texts, ""])
+    raw = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
+    return _normal()[np.where(raw < 65536, raw, ord("。"))]
 
 
 @functools.cache
@@ -173,26 +195,49 @@ _CAPITALISED = re.compile("[A-Z][a-z]{1,7}")
 _WORTH = re.compile("[\u4e00-\u9fffA-Za-z]{2}")
 
 
-def learned(text: str) -> Iterator[Span]:
+def learned(text: str) -> list[Span]:
     """Names (kind `name`) and nicknames (kind `nickname`) that the model is sure of, without overlaps."""
-    if not _WORTH.search(text):
-        return
-    from pediatricsgpt.corpus.deidentify.candidates import DOUBLED
+    return next(learned_of([text]))
 
+
+def learned_of(texts: Sequence[str]) -> Iterator[list[Span]]:
+    """What `learned` says of each text. The model looks at all of them at once, which costs a fraction of the time."""
     weights, thresholds, firm, cutoff = model()
-    spans, margins = scored(text, weights, cutoff)
-    if not len(spans):
-        return
+    spans, margins = _scored(_codes(texts), weights, cutoff)
     margins = margins - thresholds[spans[:, 2]]
     sure = np.flatnonzero(margins > 0)
-    taken: list[tuple[int, int]] = []
-    for i in sure[np.argsort(-margins[sure], kind="stable")]:
+    spans, margins = spans[sure], margins[sure]
+    starts = np.cumsum([EDGE, *(len(text) + EDGE for text in texts)])
+    firsts = np.searchsorted(spans[:, 0], starts).tolist()
+    for text, offset, first, last in zip(texts, starts.tolist(), firsts, firsts[1:], strict=False):
+        if first == last or not _WORTH.search(text):
+            yield []
+        else:
+            yield _apart(text, spans[first:last] - (offset, offset, 0), margins[first:last], firm)
+
+
+def _apart(text: str, spans: Any, margins: Any, firm: float) -> list[Span]:
+    """Of the candidates above the threshold those that are not barred and overlap none that is surer; but a full name
+    goes before what is a part of it, 马珊珊 before 珊珊."""
+    from pediatricsgpt.corpus.deidentify.candidates import DOUBLED, LITTLE, TITLED
+
+    taken: list[Span] = []
+    for i in np.argsort(-margins, kind="stable"):
         start, end, kind = spans[i].tolist()
-        if all(end <= first or last <= start for first, last in taken) and not _is_barred(
-            text, start, end, kind, margins[i] > firm
-        ):
-            taken.append((start, end))
-            yield start, end, "nickname" if kind >= DOUBLED else "name"
+        overlapped = [span for span in taken if start < span[1] and span[0] < end]
+        wider = kind < TITLED and len(overlapped) == 1 and _is_within(overlapped[0], start, end)
+        if (wider or not overlapped) and not _is_barred(text, start, end, kind, margins[i] / firm):
+            taken = [span for span in taken if span not in overlapped]
+            pet = (kind >= DOUBLED and kind != LITTLE) or (end - start == 2 and text[start] == text[start + 1])
+            # 小范护士: the surname alone is hers
+            start += end - start == 2 and text[start] in "小老" and _never().title.match(text, end) is not None
+            taken.append((start, end, "nickname" if pet and end - start > 1 else "name"))
+    return taken
+
+
+def _is_within(span: Span, start: int, end: int) -> bool:
+    """Whether a name, and no mere surname before a title, lies within start and end."""
+    return span[1] - span[0] > 1 and start <= span[0] and span[1] <= end
 
 
 class _Never:
@@ -201,15 +246,17 @@ class _Never:
     def __init__(self) -> None:
         content, persons, own = rules("deidentify"), rules("deidentify_persons"), rules("deidentify_learned")
         nicknames, never = content["nicknames"], set(own["never_names"].split())
-        lists = [persons["never_pet"], nicknames["possessive_never"], nicknames["no_child"]]
+        lists = [persons["never_pet"], nicknames["possessive_never"]]
         # 米粉 may be what a child is called at home, but is no Mi Fen
         food = {*nicknames["foods"].split(), *own["pet_words"].split()}
         self.names = lexicon().ordinary | never | food
         self.openers = lexicon().prepositions | set(content["hard_prepositions"] + persons["adverbs"])
-        self.pets = frozenset(never.union(*(part.split() for part in lists)))
+        self.things, self.seldom = frozenset(never), frozenset(nicknames["no_child"].split())
+        self.pets = frozenset(word for part in lists for word in part.split())
         usual = set(nicknames["with_cue"].split()) | set(nicknames["with_grammar"].split())
         self.rarely = frozenset(nicknames["never"].split()) - usual
         self.titles = frozenset(title for group in content["titles"].values() for title in group)
+        self.title = any_of(sorted(self.titles))
         self.last, self.pet_last = frozenset(own["never_last"]), frozenset(own["never_ends"])
         self.latin = frozenset(own["latin"].split())
 
@@ -219,34 +266,45 @@ def _never() -> _Never:
     return _Never()
 
 
-def _is_barred(text: str, start: int, end: int, kind: int, firm: bool) -> bool:
-    """Whether a candidate is known to be no name; `firm` of one of which the model is very sure."""
-    from pediatricsgpt.corpus.deidentify.candidates import DOUBLED, LATIN_WORD, TITLED
+def _is_barred(text: str, start: int, end: int, kind: int, sure: float) -> bool:
+    """Whether a candidate is known to be no name; the model is very sure of one whose `sure` is above 1."""
+    from pediatricsgpt.corpus.deidentify.candidates import DOUBLED, FOUR, LATIN_WORD, PET_WORD, TITLED
 
-    never, span = _never(), text[start:end]
+    never, span, firm = _never(), text[start:end], sure > 1
     if kind == LATIN_WORD:
         return span in never.latin or not _CAPITALISED.fullmatch(span)
     if kind >= TITLED and kind < DOUBLED:
         return kind == TITLED and (span in never.openers or text[start - 1 : start] == span)
-    if text[start - 1 : start] in _LISTING and _LISTED.match(text, end):
+    known = firm and kind != PET_WORD
+    if not known and text[start - 1 : start] in _LISTING and _LISTED.match(text, end):
         return True
     if kind >= DOUBLED:
-        known = not never.pets.isdisjoint((span, span[:2], span[-2:])) or span[-1] in never.pet_last
-        return known or (span in never.rarely and not firm)
-    if span[1:] in never.titles or (not firm and (span[0] in never.openers or span in lexicon().nouns)):
+        known = not never.pets.isdisjoint((span, span[:2], span[-2:])) or span in never.things
+        return known or span[-1] in never.pet_last or (not firm and (span in never.rarely or span in never.seldom))
+    if kind == FOUR and not {span[:2], span[2:], span[1:3]}.isdisjoint(lexicon().words):
+        return True  # 温水擦浴, 高危管道
+    if span[1:] in never.titles or (sure < _LIKELY and span[0] in never.openers):
+        return True
+    if not firm and span in lexicon().nouns:
         return True
     return span in never.names or span[-1] in never.last or not lexicon().never_given.isdisjoint(span[1:])
 
 
 def scored(text: str, weights: Any, cutoff: int) -> tuple[Any, Any]:
     """The candidates of a text (start, end, kind; int32 of shape (n, 3)) and their scores."""
+    spans, scores = _scored(encoded(text), weights, cutoff)
+    spans[:, :2] -= EDGE
+    return spans, scores
+
+
+def _scored(codes: Any, weights: Any, cutoff: int) -> tuple[Any, Any]:
+    """The same of the codes of one text or more, by their places in the codes."""
     from pediatricsgpt.corpus.deidentify import candidates
 
     known = tables()
-    codes = encoded(text)
     spans = np.empty((8 * len(codes) + 16, 3), np.int32)
     out = np.empty(len(spans), np.int32 if weights.dtype == np.int8 else np.float32)
-    count = candidates.scores(codes, known.flags, known.shapes, known.keys, known.entries, weights, cutoff, spans, out)
-    spans = spans[:count]
-    spans[:, :2] -= EDGE
-    return spans, out[:count]
+    count = candidates.scores(
+        codes, known.flags, known.heads, known.shapes, known.keys, known.entries, weights, cutoff, spans, out
+    )
+    return spans[:count], out[:count]

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from pediatricsgpt.corpus.deidentify.lexicon import Lexicon, any_of, cue_pattern, is_han, lexicon
+from pediatricsgpt.corpus.deidentify.starts import EVERY
 from pediatricsgpt.corpus.rules import rules
 
 STRONG, COPULA, WEAK = 3, 2, 1
@@ -26,24 +27,38 @@ _NICKED = frozenset("姓小老烦谢")
 _ADDRESSED = frozenset("听找问请谢烦姓小老让叫")
 
 
-def names(text: str) -> Iterator[Span]:
-    """Where names stand; spans may overlap each other."""
+def searched() -> list[re.Pattern[str]]:
+    """The patterns whose bits `names` takes."""
     tables = _tables()
-    for match in tables.strong.finditer(text):
+    return [
+        *(tables.strong, tables.weak, tables.titles, tables.bare),
+        *(tables.noted, tables.bare_compound, tables.surname_only),
+    ]
+
+
+def names(text: str, may: int = EVERY) -> Iterator[Span]:
+    """Where names stand; spans may overlap each other.
+
+    Args:
+        text: the text.
+        may: bits of those of `searched` that may match in it.
+    """
+    tables = _tables()
+    for match in tables.strong.finditer(text) if may & 1 else ():
         yield from _cued(text, match.end(), STRONG)
-    for match in tables.weak.finditer(text):
+    for match in tables.weak.finditer(text) if may & 2 else ():
         stated = len(match.group()) > 2 and match.group()[-1] in "是：:（("
         yield from _cued(text, match.end(), COPULA if stated else WEAK)
-    for match in tables.titles.finditer(text):
+    for match in tables.titles.finditer(text) if may & 4 else ():
         yield from _titled(text, match)
-    for match in tables.bare.finditer(text):
+    for match in tables.bare.finditer(text) if may & 8 else ():
         yield from _bare(text, match.start())
-    for match in tables.noted.finditer(text):
+    for match in tables.noted.finditer(text) if may & 16 else ():
         if _is_noted(text, match, lexicon()):
             yield match.span()
-    for match in tables.bare_compound.finditer(text):
+    for match in tables.bare_compound.finditer(text) if may & 32 else ():
         yield from _bare(text, match.start())
-    for match in tables.surname_only.finditer(text):
+    for match in tables.surname_only.finditer(text) if may & 64 else ():
         yield match.start(1), match.end(1)
 
 
@@ -60,6 +75,7 @@ def isolated(text: str, beside: Iterable[Span]) -> Iterator[Span]:
         close = any(start - _NEAR <= last and first <= end + _NEAR for first, last in near)
         own = any(first < end and start < last for first, last in near)
         barred = words.never_given & set(match["x"][1:]) or _is_word(text, start, end, words)
+        barred = barred or match["x"][-1] in _tables().never_last
         if close and not own and not barred:
             yield start, end
 
@@ -83,6 +99,7 @@ class _Tables:
         self.bare = re.compile(f"[{bare}](?=[{given}]{{2}}{after})")
         # 王静，女，30岁: the head of a note needs no further proof
         told = (content["note_after"], content["note_subject"], content["note_head"])
+        self.never_last = frozenset(rules("deidentify_learned")["never_last"])
         self.alone = re.compile(
             rf"(?:^|(?<=[^\u4e00-\u9fff]))(?P<x>(?:{compound}|[{single}])[\u4e00-\u9fff]{{1,2}})(?![\u4e00-\u9fff])"
         )

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from pediatricsgpt.corpus.deidentify.lexicon import any_of, cue_pattern, is_han, lexicon
+from pediatricsgpt.corpus.deidentify.starts import EVERY
 from pediatricsgpt.corpus.rules import rules
 
 Span = tuple[int, int]
@@ -61,25 +62,36 @@ def _tables() -> _Tables:
     return _Tables()
 
 
-def nicknames(text: str) -> Iterator[Span]:
-    """Where nicknames stand; spans may overlap each other."""
+def searched() -> list[re.Pattern[str]]:
+    """The patterns whose bits `nicknames` takes."""
     tables = _tables()
-    if _CALLING.search(text):
+    return [tables.cued, tables.named, _DOUBLED, tables.cared_for, tables.small, tables.baby]
+
+
+def nicknames(text: str, may: int = EVERY) -> Iterator[Span]:
+    """Where nicknames stand; spans may overlap each other.
+
+    Args:
+        text: the text.
+        may: bits of those of `searched` that may match in it.
+    """
+    tables = _tables()
+    if may & 3 and _CALLING.search(text):
         for match in tables.cued.finditer(text):
             yield from _cued(text, match.end(), tables)
         for match in tables.named.finditer(text):
             yield from _named(text, match.end(), tables)
-    for match in _DOUBLED.finditer(text):
+    for match in _DOUBLED.finditer(text) if may & 4 else ():
         if _is_doubled_name(text, match, tables):
             yield match.span()
-    for match in tables.cared_for.finditer(text):
+    for match in tables.cared_for.finditer(text) if may & 8 else ():
         if match["x"] not in tables.never and not _is_kin(match["x"], tables):
             yield match.span("x")
-    for match in tables.small.finditer(text):
+    for match in tables.small.finditer(text) if may & 16 else ():
         never = match.group() in tables.small_never or match.group() in tables.no_child
         if (_is_child if never else _is_person)(text, match.start(), match.end(), tables):
             yield match.span()
-    for match in tables.baby.finditer(text):
+    for match in tables.baby.finditer(text) if may & 32 else ():
         start = match.start() - 1
         if text[start] not in tables.baby_never and _is_person(text, start, match.end(), tables):
             yield start, match.end()

@@ -45,6 +45,11 @@ class _Check:
 CHECK = _Check()
 
 
+def searched() -> list[re.Pattern[str]]:
+    """Of which one must match in a text that `half_width` changes or `CHECK` finds."""
+    return [_WIDE, _RUN, _DATED]
+
+
 def half_width(text: str) -> str:
     """The text with full-width ASCII as ASCII and long runs of spelt-out digits as digits; same length."""
     if _WIDE.search(text):

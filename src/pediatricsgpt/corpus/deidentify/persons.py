@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 from pediatricsgpt.corpus.deidentify.lexicon import Lexicon, any_of, is_han, lexicon
+from pediatricsgpt.corpus.deidentify.starts import EVERY
 from pediatricsgpt.corpus.rules import rules
 
 Found = tuple[int, int, str]
@@ -20,22 +21,33 @@ _KIN = frozenset("妈爸爷奶爹娘婆")
 _CALLED = re.compile("[叫喊唤名称号]")
 
 
-def persons(text: str) -> Iterator[Found]:
-    """(start, end, kind) of names and nicknames; spans may overlap each other."""
+def searched() -> list[re.Pattern[str]]:
+    """The patterns whose bits `persons` takes."""
+    tables = _tables()
+    return [tables.titles, *(pattern for pattern, _ in (*tables.names, *tables.pets))]
+
+
+def persons(text: str, may: int = EVERY) -> Iterator[Found]:
+    """(start, end, kind) of names and nicknames; spans may overlap each other.
+
+    Args:
+        text: the text.
+        may: bits of those of `searched` that may match in it behind a line break.
+    """
     tables, words, padded = _tables(), lexicon(), f"\n{text}"
     called = _CALLED.search(text) is not None
-    for pattern, needs_call in tables.names:
-        for match in pattern.finditer(padded) if called or not needs_call else ():
+    for bit, (pattern, needs_call) in enumerate(tables.names, 1):
+        for match in pattern.finditer(padded) if may >> bit & 1 and (called or not needs_call) else ():
             # before anything but a Chinese character, and after 叫, hardly anything else can stand
             sure = needs_call or not is_han(padded[match.end("x") : match.end("x") + 1])
             if tables.is_name(match["x"], words, sure):
                 yield match.start("x") - 1, match.end("x") - 1, "name"
-    for title in tables.titles.finditer(padded, 2):
+    for title in tables.titles.finditer(padded, 2) if may & 1 else ():
         start = _titled(padded, title.start(), title.group(), tables, words)
         if start:
             yield start - 1, title.start() - 1, "name"
-    for pattern, needs_call in tables.pets:
-        for match in pattern.finditer(padded) if called or not needs_call else ():
+    for bit, (pattern, needs_call) in enumerate(tables.pets, 1 + len(tables.names)):
+        for match in pattern.finditer(padded) if may >> bit & 1 and (called or not needs_call) else ():
             if tables.is_pet(padded, match, words):
                 yield match.start("x") - 1, match.end("x") - 1, "nickname"
 
@@ -64,7 +76,8 @@ class _Tables:
         content = {key: _joined(value) for key, value in rules("deidentify_persons").items()}
         words = lexicon()
         surnames, compound = "".join(sorted(words.surnames)), "|".join(sorted(words.compound))
-        name = rf"(?P<x>(?:{compound})[{_H}]{{1,2}}?|[{surnames}][{_H}]{{1,2}}?)"
+        # the look at the first character spares one at every compound surname
+        name = rf"(?=[{''.join(sorted(words.openers))}])(?P<x>(?:{compound})[{_H}]{{1,2}}?|[{surnames}][{_H}]{{1,2}}?)"
         pet = rf"(?P<x>[{_H}]{{2,3}}?)"
         acts = f"(?=[{_first(content)}])(?:{content['when']}{{0,3}}{content['how']}{{0,3}}(?:{content['suffers']}))"
         self.never_in_pet = frozenset(content["never_in_pet"])

@@ -11,7 +11,9 @@ import functools
 import re
 from collections.abc import Iterator
 
-from pediatricsgpt.corpus.deidentify.chains import chains
+from pediatricsgpt.corpus.deidentify.chains import _ADDRESS, _BED, chains, name_before
+from pediatricsgpt.corpus.deidentify.chains import _SCHOOL as _SCHOOL_SEED
+from pediatricsgpt.corpus.deidentify.starts import EVERY
 from pediatricsgpt.corpus.rules import rules
 
 Found = tuple[int, int, str]
@@ -44,17 +46,55 @@ _BED_CHECK = re.compile(r"床(?<=[\d号\s]床)")
 _NUMBERED_CHECK = re.compile(rf"[号弄栋幢座室组社楼队](?<=[\dA-Za-z{_CN}甲乙丙].)|单元")
 
 
-def places(text: str) -> Iterator[Found]:
-    """(start, end, kind) of addresses, schools, beds and hospitals that place the patient."""
+def searched() -> list[re.Pattern[str]]:
+    """The patterns whose bits `places` takes."""
     tables = _tables()
-    yield from ((start, end, "address") for start, end in _addresses(text, tables))
-    if tables.school_check.search(text):
+    return [
+        tables.street,
+        tables.numbers,
+        tables.school_check,
+        _BED_CHECK,
+        _STAY,
+        _ADDRESS,
+        _SCHOOL_SEED,
+        _BED,
+        tables.residence_ends,
+        *tables.residences,
+    ]
+
+
+def places(text: str, may: int = EVERY) -> Iterator[Found]:
+    """(start, end, kind) of addresses, schools, beds and hospitals that place the patient.
+
+    Args:
+        text: the text.
+        may: bits of those of `searched` that may match in it.
+    """
+    tables = _tables()
+    if may & 3:
+        yield from ((start, end, "address") for start, end in _addresses(text, tables))
+    if may & 4 and tables.school_check.search(text):
         yield from _schools(text, tables)
-    if "床" in text and _BED_CHECK.search(text):
+    if may & 8 and _BED_CHECK.search(text):
         yield from _beds(text, tables)
-    if "院" in text:
+    if may & 16:
         yield from _stays(text, tables)
-    yield from chains(text)
+    if may & 0xE0:
+        yield from chains(text)
+    if may >> 8:
+        yield from _residences(text, may >> 8, tables)
+
+
+def _residences(text: str, may: int, tables: _Tables) -> Iterator[Found]:
+    """Residences and villages without a number, where nothing else can stand."""
+    for match in tables.residence_ends.finditer(text) if may & 1 else ():
+        start = name_before(text, match.start(), tables.address_cut)
+        if match.start() - start >= 2 and not tables.residence_never.search(text[start : match.end()]):
+            yield start, match.end(), "address"
+    for bit, pattern in enumerate(tables.residences, 1):
+        for match in pattern.finditer(text) if may >> bit & 1 else ():
+            if not tables.residence_never.search(match["x"]):
+                yield *match.span("x"), "address"
 
 
 class _Tables:
@@ -93,6 +133,10 @@ class _Tables:
         self.grade = re.compile(_GRADE)
         self.school_cut = re.compile(f"(?:{content['school_cut']})")
         self.generic_schools = frozenset(content["generic_schools"].split())
+        self.residences = [re.compile(expression) for expression in content["residences"]]
+        self.residence_ends = re.compile(content["residence_ends"])
+        self.address_cut = re.compile(content["chain_address_cut"])
+        self.residence_never = re.compile(content["residence_never"])
         self.hospital_cut = re.compile(f"(?:{content['hospital_cut']})")
         self.hospital = re.compile(content["hospital_suffix"])
         self.generic_hospitals = frozenset(content["generic_hospitals"].split())

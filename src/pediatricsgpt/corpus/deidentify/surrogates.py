@@ -13,6 +13,7 @@ from pediatricsgpt.corpus.deidentify.dates import Date, dates, months_between, s
 from pediatricsgpt.corpus.deidentify.find import Finding
 from pediatricsgpt.corpus.deidentify.lexicon import lexicon
 from pediatricsgpt.corpus.deidentify.numbers import half_width
+from pediatricsgpt.corpus.deidentify.traditional import simplified
 from pediatricsgpt.corpus.rules import rules
 
 Style = Literal["realistic", "placeholder"]
@@ -60,7 +61,7 @@ class Surrogates:
         return self._placeholder(finding.kind, half_width(finding.text))
 
     def _name(self, name: str) -> str:
-        compound = name[:2] in lexicon().compound
+        compound = simplified(name[:2]) in lexicon().compound
         surname, given = (name[:2], name[2:]) if compound else (name[:1], name[1:])
         return self._draw("surnames", surname) + (self._draw("given", given) if given else "")
 
@@ -87,7 +88,7 @@ class Surrogates:
         return self._given[kind, original]
 
     def _date(self, finding: Finding) -> str:
-        shadow = half_width(finding.text)
+        shadow = half_width(simplified(finding.text))
         date = next(iter(dates(f"生日{shadow}")), None)
         if date is None or date.end != len(shadow) + 2:
             return self._placeholder(finding.kind, shadow)
