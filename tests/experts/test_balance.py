@@ -139,3 +139,35 @@ def test_balancing_makes_the_shares_more_even():
     after = layer.gates(x, "default").mean(0)
     assert before.max() > 0.9
     assert after.max() < 0.4
+
+
+def test_packed_training_takes_the_balance_loss_along(tmp_path):
+    from transformers import TrainingArguments
+
+    from pediatricsgpt.training.trainer import PackedTrainer
+
+    rows = [{"input_ids": row, "labels": row} for row in TOKENS.tolist()]
+
+    def one_step(coefficient: float) -> dict[str, torch.Tensor]:
+        arguments = TrainingArguments(
+            str(tmp_path / str(coefficient)), max_steps=1, per_device_train_batch_size=1, gradient_accumulation_steps=2,
+            learning_rate=1.0, optim="sgd", max_grad_norm=0.0, use_cpu=True, report_to=[], disable_tqdm=True,
+            remove_unused_columns=False, lr_scheduler_type="constant",
+        )  # fmt: skip
+        model = tiny(coefficient)
+        before = {name: weight.detach().clone() for name, weight in model.named_parameters() if "router" in name}
+        PackedTrainer(model, arguments, rows, max_length=12).train()
+        return {name: model.get_parameter(name).detach() - value for name, value in before.items()}
+
+    # The update by the balance loss alone: the mean of the two rows' own, each half of the step.
+    plain, balanced = one_step(0.0), one_step(COEFFICIENT)
+    single = []
+    for row in TOKENS:
+        with_it, without = tiny(), tiny(0.0)
+        for model in (with_it, without):
+            model(input_ids=row.unsqueeze(0), labels=row.unsqueeze(0)).loss.backward()
+        single.append({name: trained(with_it)[name] - trained(without)[name] for name in plain})
+    for name in plain:
+        wanted = -(single[0][name] + single[1][name]) / 2
+        assert wanted.abs().max() > 0
+        torch.testing.assert_close(balanced[name] - plain[name], wanted, rtol=1e-3, atol=1e-6)

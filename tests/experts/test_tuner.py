@@ -132,6 +132,26 @@ def test_a_word_that_fits_no_layer_is_refused_with_what_was_looked_for():
         get_peft_model(nn.Sequential(nn.Linear(4, 4)), ExpertsConfig())
 
 
+@pytest.mark.parametrize(
+    ("wrong", "nearest"),
+    [
+        (["gate_prj"], "'gate_prj' matches no layer of this model, nearest: gate_proj"),
+        ("up_projection", "'up_projection' matches no layer of this model; nearest: up_proj"),
+        (["mlp.donw_proj", "q_porj"], "'mlp.donw_proj' matches no layer of this model, nearest: down_proj.*q_proj"),
+        (["xyzzy"], "its linear layers are down_proj, gate_proj, k_proj, lm_head, o_proj, q_proj, up_proj, v_proj"),
+    ],
+)
+def test_names_that_match_nothing_are_refused_with_the_nearest(wrong, nearest):
+    with pytest.raises(ValueError, match=nearest) as caught:
+        targets(wrong)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_name_among_several_that_matches_nothing_is_a_warning():
+    with pytest.warns(UserWarning, match="'donw_proj' matches no layer of this model, nearest: down_proj"):
+        assert targets(["gate_proj", "donw_proj"]) == layer_names("mlp", ["gate_proj"])
+
+
 # --- weights: trained, kept in float32, saved, loaded -----------------------------------------------------------------
 
 

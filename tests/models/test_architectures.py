@@ -82,6 +82,15 @@ def test_every_linear_layer_of_the_feed_forward_networks_gets_experts(family: st
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_every_linear_layer_of_the_attention_gets_experts(family: str) -> None:
+    base = small(family, **FAMILIES[family])
+    inside = [name for name, module in base.named_modules() if isinstance(module, nn.Linear) and ".self_attn." in name]
+    found = expert_layers(with_experts(base, "attention"))
+    assert inside
+    assert sorted(name.removeprefix("base_model.model.") for name in found) == sorted(inside)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_experts_change_the_outputs_and_come_back_from_disk_to_the_bit(family: str, tmp_path: Path) -> None:
     with torch.no_grad():
         before = small(family, **FAMILIES[family])(ids()).logits
@@ -117,13 +126,14 @@ def test_gradients_reach_every_expert(family: str) -> None:
 
 
 def test_a_mixture_whose_feed_forward_networks_are_fused_tensors_is_refused() -> None:
-    with pytest.raises(ValueError, match="target_modules 'ffn'"):
+    with pytest.raises(ValueError, match=r"fused expert tensors, not linear layers; use target_modules: attention"):
         get_peft_model(small("qwen3_moe", **MIXTURE), ExpertsConfig(target_modules="ffn"))
 
 
 def test_a_mixture_gets_experts_on_its_dense_linear_layers(tmp_path: Path) -> None:
     dense = {**MIXTURE, "mlp_only_layers": [1]}
-    adapted = with_experts(small("qwen3_moe", **dense), "ffn")
+    with pytest.warns(UserWarning, match=r"1 dense feed-forward networks get experts, 1 that are fused"):
+        adapted = with_experts(small("qwen3_moe", **dense), "ffn")
     assert {name.split("layers.")[1].rsplit(".", 1)[0] for name in expert_layers(adapted)} == {"1.mlp"}
     with torch.no_grad():
         before, changed = small("qwen3_moe", **dense)(ids()).logits, adapted(ids()).logits

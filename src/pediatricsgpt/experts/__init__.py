@@ -14,7 +14,7 @@ from peft import get_peft_model
 from pediatricsgpt.experts.config import EXPERTS_PEFT_TYPE, ExpertsConfig
 from pediatricsgpt.experts.layer import ExpertsLinear
 from pediatricsgpt.experts.statistics import RoutingStatistics
-from pediatricsgpt.experts.tuner import ExpertsModel, register
+from pediatricsgpt.experts.tuner import ExpertsModel, register, with_balance
 
 register()
 
@@ -26,4 +26,5 @@ __all__ = [
     "RoutingStatistics",
     "get_peft_model",
     "register",
+    "with_balance",
 ]

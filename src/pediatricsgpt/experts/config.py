@@ -31,6 +31,10 @@ TARGET_WORDS: dict[str, tuple[str, ...]] = {
         "k_proj",
         "v_proj",
         "o_proj",
+        "q_a_proj",  # MiniCPM3, DeepSeek: latent attention
+        "q_b_proj",
+        "kv_a_proj_with_mqa",
+        "kv_b_proj",
         "self_attn.out_proj",  # OPT
         "qkv_proj",  # Phi-3
         "W_pack",  # Baichuan

@@ -83,7 +83,8 @@ class ExpertsLinear(nn.Module, BaseTunerLayer):  # PEFT takes layers named *Line
         TypeError: the base layer is of another kind.
     """
 
-    _z3_leaf = True  # DeepSpeed ZeRO-3 gathers all weights below at once: `forward` uses them without calling modules
+    # `forward` uses the weights of modules that it does not call. DeepSpeed ZeRO-3 notices and gathers them. It must
+    # not be told that this is a leaf (`_z3_leaf`): it takes the gradients of a leaf too early where x needs none.
 
     adapter_layer_names = ("experts_A", "experts_B", "experts_router", "experts_noise")
     other_param_names = ("experts_dropout", "num_experts", "scaling", "noise", "balance_coefficient")

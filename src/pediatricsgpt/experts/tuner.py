@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, NoReturn
 
@@ -15,6 +15,7 @@ from transformers.pytorch_utils import Conv1D
 from pediatricsgpt.experts.balance import MainLoss, Routing
 from pediatricsgpt.experts.config import EXPERTS_PEFT_TYPE, TARGET_WORDS, ExpertsConfig
 from pediatricsgpt.experts.layer import MERGE_REFUSED, ExpertsLinear
+from pediatricsgpt.experts.targets import check_matches, endings
 
 
 class ExpertsModel(BaseTuner):
@@ -50,7 +51,7 @@ class ExpertsModel(BaseTuner):
         """The model's own output; with `balance_coefficient` and labels, its loss has the balance loss in it."""
         output = super().forward(*args, **kwargs)
         loss = getattr(output, "loss", None)
-        if self.training and loss is not None:
+        if self.training and loss is not None and kwargs.get("labels") is not None:
             output.loss = self.with_balance(loss, _share_of_step(kwargs))
         return output
 
@@ -77,14 +78,16 @@ class ExpertsModel(BaseTuner):
 
     def _prepare_adapter_config(self, peft_config: ExpertsConfig, _model_config: dict[str, Any]) -> ExpertsConfig:
         targets = peft_config.target_modules
-        names = [name for name, _ in self.model.named_modules()]
         if isinstance(targets, str) and targets in TARGET_WORDS:
-            peft_config.target_modules = _endings(targets, names)
+            peft_config.target_modules = endings(targets, self.model)
         elif targets is not None and not isinstance(targets, str):
             # Saved configurations hold names, never words: they load without knowing this table.
             peft_config.target_modules = [
-                name for target in targets for name in (_endings(target, names) if target in TARGET_WORDS else [target])
+                name
+                for target in targets
+                for name in (endings(target, self.model) if target in TARGET_WORDS else [target])
             ]
+        check_matches(peft_config.target_modules, self.model)
         return peft_config
 
     def _create_and_replace(
@@ -152,6 +155,12 @@ def register() -> None:
     PEFT_TYPE_TO_PREFIX_MAPPING[EXPERTS_PEFT_TYPE] = ExpertsModel.prefix
 
 
+def with_balance(model: nn.Module, loss: torch.Tensor, share: float | torch.Tensor = 1.0) -> torch.Tensor:
+    """The loss with the load-balance loss of the experts in `model`, however it is wrapped; see `ExpertsModel`."""
+    tuner = next((module for module in model.modules() if isinstance(module, ExpertsModel)), None)
+    return loss if tuner is None else tuner.with_balance(loss, share)
+
+
 def _share_of_step(kwargs: dict[str, Any]) -> float | torch.Tensor:
     """The part of an optimiser step that a micro-batch is, where the trainer says how many labels the step has."""
     labels, items = kwargs.get("labels"), kwargs.get("num_items_in_batch")
@@ -159,19 +168,3 @@ def _share_of_step(kwargs: dict[str, Any]) -> float | torch.Tensor:
         return 1.0
     share: float | torch.Tensor = (labels[..., 1:] != -100).sum() / items
     return share
-
-
-def _endings(word: str, module_names: Iterable[str]) -> list[str]:
-    """The endings that a word of `target_modules` stands for, as far as this model has them.
-
-    Raises:
-        ValueError: the model has none of them.
-    """
-    dotted = [f".{name}" for name in module_names]
-    found = [ending for ending in TARGET_WORDS[word] if any(name.endswith(f".{ending}") for name in dotted)]
-    if not found:
-        raise ValueError(
-            f"target_modules '{word}' fits no layer of this model (looked for {', '.join(TARGET_WORDS[word])}); "
-            "name the model's own linear layers instead"
-        )
-    return found
