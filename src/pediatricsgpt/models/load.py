@@ -193,13 +193,18 @@ def _load_adapter(folder: Path, dtype: str | None, trainable: bool) -> Loaded:
     except ImportError as error:
         raise require_extra("train", error) from error
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    base = Path(config.get("base_model_name_or_path") or "")
-    # Within a run the phases lie side by side, also after it was moved or copied.
-    sibling = folder.resolve().parent / base.name
-    own = (folder / "manifest.json").is_file() and sibling.is_dir()
-    loaded = load(sibling if own else str(base), dtype=dtype)
+    loaded = load(_base_of_adapter(folder, config.get("base_model_name_or_path") or ""), dtype=dtype)
     model = PeftModel.from_pretrained(loaded.model, str(folder), is_trainable=trainable)
     return Loaded(model=model.train(trainable), tokenizer=loaded.tokenizer, name=str(folder))
+
+
+def _base_of_adapter(folder: Path, name: str) -> str | Path:
+    """Where the model below an adapter lies, also after both were moved: in runs and exports they lie side by side."""
+    sibling = folder.resolve().parent / Path(name).name
+    if (folder / "manifest.json").is_file() and sibling.is_dir():
+        return sibling
+    beside = folder.resolve() / name
+    return beside.resolve() if name.startswith(".") and beside.is_dir() else name
 
 
 def _load_weights(
