@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,35 @@ def test_training_sees_the_published_ids_with_one_end_and_marks_the_answers(toke
     assert marked == first + last
     assert encoded.labels[-len(last) - 1 :] == [*last, 2]
     assert end_of_turn(tokenizer) == 2
+
+
+def test_every_answer_teaches_to_stop_where_the_next_turn_begins(tokenizer: Any, processor: Any) -> None:
+    """The published fine-tuning labels the first token of the user's next turn with the end token."""
+    talk = [*TALK, *TALK]
+    encoded = encode_dialogue(tokenizer, talk)
+    expected: list[int] = []
+    for place in range(0, len(talk), 2):
+        question, answer = (processor.encode(turn["content"]) for turn in talk[place : place + 2])
+        expected += [2 if place else IGNORED, *[IGNORED] * (len(question) + 1), *answer]
+    assert encoded.labels == [*expected, 2]
+    assert encoded.input_ids.count(2) == 1
+
+
+def test_an_answer_that_ends_in_byte_tokens_is_learnt_to_its_last_byte(tokenizer: Any, processor: Any) -> None:
+    talk = [Message(role="user", content="在吗"), Message(role="assistant", content="好🤒"), *TALK[2:3]]
+    answer = processor.encode("好🤒")
+    assert len(processor.encode("🤒")) == 4  # its bytes
+    marked = encode_dialogue(tokenizer, [*talk, Message(role="assistant", content="退烧𠮷")])
+    template, plain = tokenizer.chat_template, re.sub(r"\{%-? (end)?generation -?%\}", "", tokenizer.chat_template)
+    assert plain != template
+    tokenizer.chat_template = plain
+    try:
+        unmarked = encode_dialogue(tokenizer, [*talk, Message(role="assistant", content="退烧𠮷")])
+    finally:
+        tokenizer.chat_template = template
+    assert marked == unmarked
+    carrying = [token for token in marked.labels if token != IGNORED]
+    assert carrying == [*answer, 2, *processor.encode("退烧𠮷"), 2]
 
 
 def test_other_roles_are_refused(tokenizer: Any) -> None:

@@ -119,6 +119,30 @@ def test_markers_that_stop_before_the_end_token_still_teach_it(loaded: Loaded) -
         loaded.tokenizer.chat_template = template
 
 
+def test_a_gap_before_the_end_token_is_not_taken_for_a_template_without_one(loaded: Loaded) -> None:
+    template = loaded.tokenizer.chat_template
+    spoken, end = "message['content'] + '<|im_end|>' }}", "{%- endgeneration %}"
+    gap = template.replace(spoken, "message['content'] }}").replace(end, end + "\n{{- ' <|im_end|>' }}")
+    loaded.tokenizer.chat_template = gap
+    try:
+        encoded = encode_dialogue(loaded.tokenizer, _dialogue("发烧", "几天了？", "三天", "请就诊。"))
+        assert all(label in (IGNORED, token) for token, label in zip(encoded.input_ids, encoded.labels, strict=True))
+    finally:
+        loaded.tokenizer.chat_template = template
+
+
+def test_an_answer_that_ends_in_several_tokens_for_one_character_is_learnt_whole(loaded: Loaded) -> None:
+    assert len(loaded.tokenizer("𠮷")["input_ids"]) > 1
+    assert _learnt(loaded.tokenizer, _dialogue("问", "退烧𠮷", "再问", "🤒")) == "退烧𠮷<|im_end|>🤒<|im_end|>"
+
+
+def test_a_dialogue_without_an_answer_carries_no_loss(loaded: Loaded, unmarked: Any) -> None:
+    for tokenizer in (loaded.tokenizer, unmarked):
+        encoded = encode_dialogue(tokenizer, _dialogue("孩子发烧了"))
+        assert set(encoded.labels) == {IGNORED}
+        assert len(encoded.input_ids) == len(encoded.labels)
+
+
 def test_a_thinking_template_is_asked_as_it_was_trained(unmarked: Any) -> None:
     begin = "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}"
     empty = "{%- if enable_thinking is false %}{{- '<think>\\n\\n</think>\\n\\n' }}{%- endif %}"

@@ -6,9 +6,10 @@ One place does it for training, for held-out loss and for `pedgpt preview`, so t
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.records import Message
@@ -19,7 +20,10 @@ _GENERATION_MARK = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 @dataclass(slots=True)
 class Encoded:
-    """Token ids and labels of equal length; a label of -100 carries no loss."""
+    """Token ids and labels of equal length; a label of -100 carries no loss.
+
+    A label is the token at its own place, or the end token where a template begins the next turn without one.
+    """
 
     input_ids: list[int]
     labels: list[int]
@@ -42,22 +46,26 @@ def encode_dialogue(tokenizer: Any, messages: Sequence[Message]) -> Encoded:
     """A dialogue in the base's chat template: every assistant turn and its end token carry loss, nothing else does.
 
     A template with generation markers says itself where the assistant speaks; for one without, the turns are found
-    by rendering the dialogue a second time with marks in their place.
+    by rendering the dialogue a second time with marks in their place. Where a template puts no end token between an
+    answer and the next turn (Baichuan), the label at the first token of that turn is the end token, as in the
+    published fine-tuning of such models: every answer teaches to stop, and no token is added to the format.
 
     Raises:
         UserError: the tokenizer has no chat template, or one without markers that changes what the assistant said.
     """
     template = chat_template(tokenizer)
     if _GENERATION_MARK.search(template):
-        rendered = _render(tokenizer, messages, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
-        ids, mask = list(rendered["input_ids"]), list(rendered["assistant_masks"])
+        ids, mask = _mask_by_markers(tokenizer, messages)
     else:
         ids, mask = _mask_by_turns(tokenizer, messages)
-    end = end_of_turn(tokenizer)
-    for place in range(1, len(ids)):  # markers that stop before the end token would teach a model never to stop
-        if ids[place] == end and mask[place - 1] and ids[place - 1] != end:
-            mask[place] = 1
-    return Encoded(list(ids), [token if loss else IGNORED for token, loss in zip(ids, mask, strict=True)])
+    turns = _turns_of(tokenizer)
+    labels = [token if loss else IGNORED for token, loss in zip(ids, mask, strict=True)]
+    for place in range(1, len(ids)):
+        stopped = mask[place - 1] and not mask[place] and ids[place - 1] != turns.end
+        # Markers that stop before the end token would teach a model never to stop.
+        if stopped and (ids[place] == turns.end or not turns.ended):
+            labels[place] = turns.end
+    return Encoded(ids, labels)
 
 
 def encode_prompt(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
@@ -90,16 +98,43 @@ def encode_answer(tokenizer: Any, prompt: Sequence[Message], answer: Message) ->
     return encoded.input_ids[:start], encoded.input_ids[start:end]
 
 
+class _Turns(NamedTuple):
+    """How a template ends the turns of the assistant."""
+
+    end: int
+    ended: bool
+    """Whether the end token stands behind an answer that another turn follows"""
+
+
+_KNOWN: weakref.WeakKeyDictionary[Any, tuple[str, _Turns]] = weakref.WeakKeyDictionary()
+
+
 def end_of_turn(tokenizer: Any) -> int:
     """Id of the token that ends an assistant turn in this chat template.
 
     It need not be the tokenizer's end token: many base models end a text with another token than a turn.
     """
-    exchange = [Message(role="user", content="1"), Message(role="assistant", content="2")]
+    return _turns_of(tokenizer).end
+
+
+def _turns_of(tokenizer: Any) -> _Turns:
+    """How the tokenizer's present template ends turns; looked up once for each template."""
+    known = _KNOWN.get(tokenizer)
+    if known is None or known[0] != tokenizer.chat_template:
+        known = _KNOWN[tokenizer] = (tokenizer.chat_template, _look(tokenizer))
+    return known[1]
+
+
+def _look(tokenizer: Any) -> _Turns:
+    marks = [f"⟦turn {number}⟧" for number in range(4)]
+    roles = ("user", "assistant", "user", "assistant")
+    exchange = [Message(role=role, content=mark) for role, mark in zip(roles, marks, strict=True)]
     rendered: str = _render(tokenizer, exchange, tokenize=False)
-    ids = tokenizer(rendered[rendered.rindex("2") + 1 :], add_special_tokens=False)["input_ids"]
     special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
-    return next((token for token in ids if token in special), tokenizer.eos_token_id)
+    last = tokenizer(rendered[rendered.rindex(marks[3]) + len(marks[3]) :], add_special_tokens=False)["input_ids"]
+    end = next((token for token in last if token in special), tokenizer.eos_token_id)
+    between = rendered[rendered.rindex(marks[1]) + len(marks[1]) : rendered.rindex(marks[2])]
+    return _Turns(end, end in tokenizer(between, add_special_tokens=False)["input_ids"])
 
 
 def chat_template(tokenizer: Any) -> str:
@@ -116,6 +151,27 @@ def chat_template(tokenizer: Any) -> str:
     return template
 
 
+def _mask_by_markers(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
+    """Ids and loss mask as the template's own markers say.
+
+    Of an answer whose last character is several byte tokens, transformers marks the first of them alone.
+    """
+    rendered = _render(
+        tokenizer,
+        messages,
+        tokenize=True,
+        return_dict=True,
+        return_assistant_tokens_mask=True,
+        tokenizer_kwargs={"return_offsets_mapping": True},
+    )
+    mask, offsets = list(rendered["assistant_masks"]), rendered["offset_mapping"]
+    for place in range(1, len(mask)):
+        start, end = offsets[place]
+        if mask[place - 1] and end > start and (start, end) == tuple(offsets[place - 1]):
+            mask[place] = 1
+    return list(rendered["input_ids"]), mask
+
+
 def _mask_by_turns(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
     """Ids and loss mask from character spans: where the template puts what the assistant says, up to the turn's end.
 
@@ -123,6 +179,9 @@ def _mask_by_turns(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[in
     template's own.
     """
     whole: str = _render(tokenizer, messages, tokenize=False)
+    if not any(message["role"] == "assistant" for message in messages):
+        ids = tokenizer(whole, add_special_tokens=False)["input_ids"]
+        return ids, [0] * len(ids)
     places = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
     marks = {index: f"⟦answer {index}⟧" for index in places}
     dummies = [Message(role=turn["role"], content=marks.get(i, turn["content"])) for i, turn in enumerate(messages)]
