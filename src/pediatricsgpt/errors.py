@@ -12,6 +12,9 @@ class UserError(Exception):
     `where` says where (a path, `path:line`, or a field of the recipe).
     """
 
+    exit_code = 2
+    """Of the command; a failure that no change of the input puts right has another"""
+
     def __init__(self, message: str, where: str | Path | None = None) -> None:
         super().__init__(message)
         self.message = message

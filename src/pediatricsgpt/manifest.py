@@ -28,7 +28,7 @@ from pediatricsgpt.errors import UserError
 MANIFEST = "manifest.json"
 _STATE = "fingerprint"
 _PACKAGE = "pediatricsgpt"
-_SPEAKERS = {"errors", "training.progress"}
+_SPEAKERS = {"errors", "curves", "training.curves", "training.meter", "training.metrics", "training.progress"}
 _RECORDED_PACKAGES = (
     "pediatricsgpt",
     "torch",
@@ -83,9 +83,12 @@ def hash_file(path: Path) -> str:
 
 
 def hash_folder(folder: Path, ignore: Sequence[str] = ()) -> str:
-    """Hash over the names and bytes of all files in a folder, except the manifest and those named in `ignore`."""
+    """Hash over the names and bytes of all files in a folder, except the manifest and what `ignore` names: files, or
+    folders with all that they hold.
+    """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    kept = [path for path in files if path.name not in (MANIFEST, f"{MANIFEST}.partial", _STATE, *ignore)]
+    left_out = {MANIFEST, f"{MANIFEST}.partial", _STATE, *ignore}
+    kept = [path for path in files if not left_out & set(path.relative_to(folder).parts)]
     return digest([[path.relative_to(folder).as_posix(), hash_file(path)] for path in kept])
 
 
@@ -252,15 +255,20 @@ def recover(folder: Path) -> None:
             old.rename(folder)
 
 
+def unfinished(folder: Path) -> Path:
+    """Where the work on a folder goes on until it is finished."""
+    return folder.with_name(folder.name + ".partial")
+
+
 def begin(folder: Path, fingerprint: str) -> Path:
     """The partial folder to work in; what an interrupted run with the same fingerprint left there is kept."""
-    partial = folder.with_name(folder.name + ".partial")
-    state = partial / _STATE
-    if partial.exists() and not (state.is_file() and state.read_text(encoding="utf-8") == fingerprint):
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True, exist_ok=True)
+    begun = unfinished(folder)
+    state = begun / _STATE
+    if begun.exists() and not (state.is_file() and state.read_text(encoding="utf-8") == fingerprint):
+        shutil.rmtree(begun)
+    begun.mkdir(parents=True, exist_ok=True)
     state.write_text(fingerprint, encoding="utf-8")
-    return partial
+    return begun
 
 
 def finish(folder: Path, manifest: Manifest) -> None:

@@ -18,14 +18,17 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from pediatricsgpt import manifest
+from pediatricsgpt import manifest, processes
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.manifest import FileHashes, Manifest
 from pediatricsgpt.recipe import Recipe, as_yaml
 
 # What a node writes for people: only nodes that tell people about it (`reads_all`) depend on it.
 UNCONSUMED = (
-    "training.jsonl",
+    "metrics.jsonl",
+    "curves.png",
+    "offending_batch.json",
+    "tensorboard",
     "README.md",
     "base.json",
     "rejects.jsonl",
@@ -61,6 +64,8 @@ class Node:
     """Outside files that the node reads"""
     trains: bool = False
     """Uses torch: threads and seeds must be set first"""
+    together: bool = False
+    """All processes of a launch work on it; every other node is the first one's alone"""
     reads_all: bool = False
     """Depends on everything that its inputs wrote, on their rejects and reports too"""
 
@@ -198,16 +203,43 @@ class Run:
         self._hashes.save()
         return worked
 
+    def join(self, name: str) -> None:
+        """Work on a node that the first process has begun; the folder and everything in it are that one's."""
+        (node,) = [node for node in self.nodes if node.name == name]
+        if node.trains:
+            prepare_torch(self.recipe)
+        node.work(self._context(node, manifest.unfinished(self.path(name))))
+        processes.settle()
+
+    def _context(self, node: Node, folder: Path) -> Context:
+        inputs = {name: self.path(name) for name in node.inputs}
+        return Context(folder, inputs, self.recipe, self.recipe_folder, self._console)
+
+    @contextlib.contextmanager
+    def _joined(self, node: Node, folder: Path) -> Iterator[None]:
+        """With the other processes, if there are any; until all are done."""
+        team = processes.team() if node.together else None
+        if team is None:
+            yield
+            return
+        team.note(folder)
+        team.call(node.name)
+        yield
+        team.gather()
+        team.note(None)
+        processes.settle()
+
     def _do(self, node: Node, fingerprint: str) -> None:
         target = self.path(node.name)
         with manifest.disk_errors(target):
             folder = manifest.begin(target, fingerprint)
             if node.trains:
                 prepare_torch(self.recipe)
-            inputs = {name: self.path(name) for name in node.inputs}
-            context = Context(folder, inputs, self.recipe, self.recipe_folder, self._console)
             start = time.perf_counter()
-            counts = node.work(context)
+            with self._joined(node, folder):
+                counts = node.work(self._context(node, folder))
+            if node.together and processes.count() > 1:
+                counts["processes"] = processes.count()
             seconds = round(time.perf_counter() - start, 2)
             entry = Manifest(
                 node=node.name,
@@ -246,6 +278,9 @@ def prepare_torch(recipe: Recipe) -> None:
     """Fix what results depend on: the number of threads and every random generator."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # what a hospital trains on is nobody else's business
     import torch
+
+    if not torch.accelerator.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # DeepSpeed, where it is installed, would warn of what it finds
     import transformers
 
     if recipe.threads is not None:

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from pediatricsgpt import __version__
-from pediatricsgpt.cli import corpus, models, recipes, runs, training
+from pediatricsgpt import __version__, processes
+from pediatricsgpt.cli import corpus, export, models, recipes, runs, training
 from pediatricsgpt.cli.common import errors
 from pediatricsgpt.errors import UserError
 
@@ -33,6 +33,7 @@ for _command in (
     models.generate,
     models.score,
     models.chat,
+    export.export,
     recipes.env,
 ):
     app.command()(_command)
@@ -46,22 +47,24 @@ def main() -> None:
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     _speak_chinese()
     try:
-        code = app(standalone_mode=False)  # Typer's own handling would end a stopped run without a word
+        with processes.watched(_tell):
+            code = app(standalone_mode=False)  # Typer's own handling would end a stopped run without a word
     except (KeyboardInterrupt, typer.Abort):
         code = _STOPPED
     except UserError as error:
         if debug:
             raise
-        _fail(str(error), 2)
+        _fail(str(error), error.exit_code)
     except Exception as error:
         if hasattr(error, "exit_code") and hasattr(error, "show"):  # a wrong option or command, which Typer words well
             error.show()
             sys.exit(error.exit_code)
         if debug:
             raise
-        _fail(f"{type(error).__name__}: {error} (this is a bug; --debug shows where)", 1)
+        _fail(processes.lost() or f"{type(error).__name__}: {error} (this is a bug; --debug shows where)", 1)
     if code == _STOPPED:
         _fail("stopped; the same command goes on where it was", _STOPPED)
+    processes.leave()
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -74,9 +77,16 @@ def _speak_chinese() -> None:
 
 
 def _fail(message: str, code: int) -> None:
+    if processes.may_speak():
+        _tell(message)
+    sys.exit(code)
+
+
+def _tell(message: str) -> None:
+    if processes.rank():
+        message = f"process {processes.rank()} of {processes.count()}: {message}"
     errors.print("[bold red]error:[/bold red]", end=" ")
     errors.print(" ".join(message.split()), markup=False, highlight=False, soft_wrap=True)
-    sys.exit(code)
 
 
 def _version(value: bool) -> None:
@@ -87,9 +97,12 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")] = False,
 ) -> None:
     del version, debug  # handled before: --debug may stand anywhere
+    if processes.count() > 1 and context.invoked_subcommand not in ("train", "run"):
+        raise UserError("several processes are for 'train' and 'run' alone; start this command without a launcher")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from pediatricsgpt import processes
 from pediatricsgpt.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,6 +42,17 @@ def open_run(recipe_file: Path, changes: list[str] | None, name: str | None, run
     recipe = load(recipe_file, changes, name)
     nodes = graph.build(recipe, recipe_file.parent)
     return Run(recipe, recipe_file.parent, runs / recipe.name, nodes, console)
+
+
+def follow(recipe_file: Path, changes: list[str] | None, name: str | None, runs: Path) -> bool:
+    """Take part in the training of the first process of a launch, to its end; False in that process itself."""
+    if not processes.rank():
+        return False
+    console.quiet = True  # the first process speaks
+    team = processes.team()
+    for task in team.tasks() if team else ():
+        open_run(recipe_file, changes, name, runs).join(task)
+    return True
 
 
 def execute(work: Run, names: list[str]) -> list[str]:

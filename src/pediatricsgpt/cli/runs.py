@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pediatricsgpt.cli.common import Name, RecipeFile, RunFolder, Runs, Set, console, execute, open_run
+from pediatricsgpt.cli.common import Name, RecipeFile, RunFolder, Runs, Set, console, execute, follow, open_run
 from pediatricsgpt.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ def run(
     """Run a whole recipe: corpus, four phases, evaluation, report. What is up to date is skipped."""
     from pediatricsgpt.recipe import check_paths
 
+    if follow(recipe, changes, name, runs):
+        return
     work = open_run(recipe, changes, name, runs)
     if start:
         work.force(start)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pediatricsgpt.cli.common import Name, RecipeFile, Runs, Set, console, execute, open_run
+from pediatricsgpt.cli.common import Name, RecipeFile, Runs, Set, console, execute, follow, open_run
 from pediatricsgpt.errors import UserError
 
 app = typer.Typer(help="Train one phase (and what it needs, where that is not up to date).", no_args_is_help=True)
@@ -16,6 +16,8 @@ app = typer.Typer(help="Train one phase (and what it needs, where that is not up
 
 def _train_command(phase: str, text: str) -> Callable[..., None]:
     def command(recipe: RecipeFile, changes: Set = None, name: Name = None, runs: Runs = Path("runs")) -> None:
+        if follow(recipe, changes, name, runs):
+            return
         work = open_run(recipe, changes, name, runs)
         execute(work, [node.name for node in work.select([phase])])
         console.print(f"model: {work.path(phase)}", highlight=False, soft_wrap=True)
@@ -43,9 +45,9 @@ def preview(
 ) -> None:
     """Show the exact tokens of some training samples; those that carry loss are green (bracketed off a terminal)."""
     from pediatricsgpt import graph
-    from pediatricsgpt.corpus_graph import ROWS
     from pediatricsgpt.models.load import tokenizer_of
     from pediatricsgpt.training.preview import render, samples
+    from pediatricsgpt.training_sets import ROWS
 
     if phase not in graph.PHASES:
         raise UserError(f"no phase '{phase}'; there are {', '.join(graph.PHASES)}")
@@ -56,6 +58,8 @@ def preview(
             f"pedgpt run {recipe} --until corpus/preferences" if phase == "dfpo" else f"pedgpt corpus build {recipe}"
         )
         raise UserError(f"this set is not built yet; run: {command}", data)
-    for sample in samples(phase, data, tokenizer_of(work.recipe.model, recipe.parent), count):
+    settings = getattr(work.recipe, phase).resolved(recipe.parent)
+    tokenizer = tokenizer_of(work.recipe.model, recipe.parent)
+    for sample in samples(phase, data, tokenizer, count, settings):
         console.rule(sample.heading)
         console.print(render(sample, brackets=not console.is_terminal))
