@@ -6,115 +6,115 @@ With policy pi, frozen reference ref, preferred answer w and low answer l to a p
 
 The preference term uses summed log-probabilities, the regulariser the mean over the preferred answer's tokens; a
 batch's loss is the mean over its pairs. TRL's own `sft` loss term averages over all tokens of the batch instead, so
-long answers would weigh more and accumulated batches would differ from full ones; hence this class.
+long answers would weigh more and accumulated batches would differ from full ones.
+
+Beside the rows of the data contract: `shortcuts.json` (what tells the sides apart without reading them) and, while it
+trains, the reference's values where they are precomputed.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor
-from torch.nn import functional
-from trl import DPOConfig, DPOTrainer
+from trl import DPOConfig
 
-from pediatricsgpt.models.load import load
-from pediatricsgpt.training.data import preference_set
+from pediatricsgpt.models.load import Loaded, identity, load
+from pediatricsgpt.training.data import tell
+from pediatricsgpt.training.gate import say_on
 from pediatricsgpt.training.phase import Job, arguments, run
-from pediatricsgpt.training.settings import DfpoSettings
+from pediatricsgpt.training.preference.data import preference_set
+from pediatricsgpt.training.preference.reference import Cache, key_of
+from pediatricsgpt.training.preference.shortcuts import look
+from pediatricsgpt.training.preference.trainer import DfpoTrainer
+from pediatricsgpt.training.settings import DfpoSettings, PreferenceAdapter
 
 
 def train(job: Job, settings: DfpoSettings) -> dict[str, Any]:
-    """Train all weights on preference pairs against the frozen model that came in; the result is a model folder.
+    """Train on preference pairs against the frozen model that came in.
+
+    The result is a model folder; with an adapter of experts, which cannot be merged, an adapter folder.
 
     Returns:
         counts for the manifest.
     """
     loaded = load(job.model, dtype="float32", trainable=True)
-    prepared = preference_set(job.data, loaded.tokenizer, settings.max_length)
-    trainer = DfpoTrainer(
-        model=loaded.model,
-        ref_model=load(job.model, dtype="float32").model,
-        args=arguments(DPOConfig, job, settings, beta=settings.beta),
-        train_dataset=prepared.dataset,
-        processing_class=loaded.tokenizer,
-        mu=settings.mu,
-    )
-    return run(trainer, job, loaded, prepared)
+    prepared = preference_set(job.data, loaded.tokenizer, settings.max_length, settings.too_long)
+    say = say_on(job.console, job.name)
+    tell(job.console, job.name, prepared)
+    shortcuts = look(job.data, job.folder, settings.style_auc, say)
+    trainer = trainer_of(job, settings, loaded, prepared.dataset)
+    if settings.reference == "precomputed":
+        precision = "bf16" if trainer.args.bf16 else "fp16" if trainer.args.fp16 else "fp32"
+        trainer.precompute(job.folder, key_of(identity(loaded), prepared.dataset, precision))
+    counts = run(trainer, job, loaded, prepared, settings)
+    if trainer.is_world_process_zero():
+        _finish(trainer, job, settings)
+    probe = {"style_auc": auc} if (auc := shortcuts.get("probe", {}).get("auc")) is not None else {}
+    return {**counts, "reference": settings.reference, "chosen_falls": trainer.chosen_falls, **probe}
 
 
-def answer_log_probabilities(model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Summed log-probability of each sequence's answer, and the number of its tokens.
+def trainer_of(job: Job, settings: DfpoSettings, loaded: Loaded, pairs: Any) -> DfpoTrainer:
+    """The trainer of a phase, before a reference is precomputed.
 
     Args:
-        batch: `input_ids`, `attention_mask` and `completion_mask`, each `[sequences, length]`; the mask is 1 on the
-            answer's tokens.
-
-    Returns:
-        two tensors of shape `[sequences]`, in nats and in tokens.
+        job: what is trained, and where.
+        settings: of the phase.
+        loaded: the model that came in, trainable.
+        pairs: from `preference_set`.
     """
-    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
-    targets, mask = batch["input_ids"][:, 1:], batch["completion_mask"][:, 1:].bool()
-    per_token = -functional.cross_entropy(logits[:, :-1].float().transpose(1, 2), targets, reduction="none")
-    return (per_token * mask).sum(dim=1), mask.sum(dim=1)
+    adapted = settings.reference == "adapter"
+    return DfpoTrainer(
+        _with_adapter(loaded.model, settings.adapter, job.seed) if adapted else loaded.model,
+        arguments(DPOConfig, job, settings, beta=settings.beta),
+        pairs,
+        beta=settings.beta,
+        mu=settings.mu,
+        max_length=settings.max_length,
+        reference=load(job.model, dtype="float32").model if settings.reference == "live" else None,
+        share_prompt=settings.share_prompt,
+        chosen_fall=settings.chosen_fall,
+        say=say_on(job.console, job.name),
+        processing_class=loaded.tokenizer,
+    )
 
 
-class DfpoTrainer(DPOTrainer):
-    """TRL's DPO trainer with the loss of the paper. `mu` = 0 is plain DPO."""
+def _with_adapter(model: Any, settings: PreferenceAdapter, seed: int) -> Any:
+    import transformers
+    from peft import LoraConfig, get_peft_model
 
-    # The loss divides by the pairs of the whole optimiser step (`_get_num_items_in_batch`), so the trainer must not.
-    loss_is_scaled_for_ga = True
+    from pediatricsgpt.experts import ExpertsConfig
+    from pediatricsgpt.experts.config import TARGET_WORDS
 
-    def __init__(self, *args: Any, mu: float, **kwargs: Any) -> None:
-        self.mu = mu
-        super().__init__(*args, **kwargs)
+    transformers.set_seed(seed)  # the trainer seeds only what comes after the adapter's initial weights
+    targets = settings.target_modules
+    if settings.kind == "experts":
+        config: Any = ExpertsConfig(
+            task_type="CAUSAL_LM",
+            r=settings.r,
+            lora_alpha=settings.lora_alpha,
+            num_experts=settings.num_experts,
+            dropout=settings.dropout,
+            target_modules=targets,
+        )
+    else:
+        config = LoraConfig(
+            task_type="CAUSAL_LM",
+            r=settings.r,
+            lora_alpha=settings.lora_alpha,
+            lora_dropout=settings.dropout,
+            target_modules=list(TARGET_WORDS[targets])
+            if isinstance(targets, str) and targets in TARGET_WORDS
+            else targets,
+        )
+    return get_peft_model(model, config)
 
-    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
-        """Our pairs are token ids already."""
-        return dataset
 
-    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: Any) -> Any:
-        """Pairs in all micro-batches of one optimiser step: the last one may be smaller, and must not weigh more."""
-        del device
-        return sum(len(batch["input_ids"]) // 2 for batch in batch_samples)
-
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        """Mean over the pairs of a batch; the first half of the sequences is preferred, the second half low.
-
-        With `num_items_in_batch`, the pairs of the whole step: this micro-batch's part of their mean.
-        """
-        policy, lengths = answer_log_probabilities(model, inputs)
-        with torch.no_grad():
-            reference, _ = answer_log_probabilities(self.ref_model, inputs)
-        preferred, low = (policy - reference).chunk(2)
-        preference = -functional.logsigmoid(self.beta * (preferred - low))
-        likelihood = -policy.chunk(2)[0] / lengths.chunk(2)[0]
-        pairs = len(preference) if num_items_in_batch is None else num_items_in_batch
-        loss = (preference + self.mu * likelihood).sum() / pairs
-        self._record(preference, likelihood, policy, reference, lengths)
-        return (loss, {}) if return_outputs else loss
-
-    def _record(
-        self, preference: Tensor, likelihood: Tensor, policy: Tensor, reference: Tensor, lengths: Tensor
-    ) -> None:
-        """Log both terms, the log-probabilities, and the accuracy of the rewards, plain and per token."""
-        with torch.no_grad():
-            rewards = self.beta * (policy - reference)
-            chosen, rejected = rewards.chunk(2)
-            chosen_mean, rejected_mean = (rewards / lengths).chunk(2)
-            values = {
-                "loss/preference": preference.mean(),
-                "loss/likelihood": likelihood.mean(),
-                "logps/chosen": policy.chunk(2)[0].mean(),
-                "logps/rejected": policy.chunk(2)[1].mean(),
-                "rewards/chosen": chosen.mean(),
-                "rewards/rejected": rejected.mean(),
-                "rewards/margins": (chosen - rejected).mean(),
-                "rewards/accuracies": (chosen > rejected).float().mean(),
-                "rewards/accuracies_length_normalised": (chosen_mean > rejected_mean).float().mean(),
-            }
-        mode = "train" if self.model.training else "eval"
-        for name, value in values.items():
-            self._metrics[mode][name].append(self.accelerator.gather_for_metrics(value).mean().item())
+def _finish(trainer: DfpoTrainer, job: Job, settings: DfpoSettings) -> None:
+    """Remove what only the training needed; merge a LoRA, so that the next phase goes on from a plain model."""
+    for path in Cache.files(job.folder):
+        path.unlink()
+    if settings.reference == "adapter" and settings.adapter.kind == "lora":
+        merged = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
+        merged.save_pretrained(str(job.folder))
+        for name in ("adapter_model.safetensors", "adapter_config.json"):
+            (job.folder / name).unlink(missing_ok=True)
