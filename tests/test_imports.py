@@ -14,10 +14,12 @@ PACKAGE = "pediatricsgpt"
 GROUND, FIRST, ROOMS, ROOF = 0, 1, 2, 3
 FLOORS = {
     **dict.fromkeys(["records", "schemas", "columns", "text", "facts", "errors", "settings", "manifest"], GROUND),
-    **dict.fromkeys(["endpoint", "experts"], GROUND),
+    **dict.fromkeys(["endpoint", "experts", "processes"], GROUND),
     **dict.fromkeys(["models", "safety", "web", "progress", "curves"], FIRST),
     **dict.fromkeys(["corpus", "training", "evaluation", "serving"], ROOMS),
-    **dict.fromkeys(["recipe", "run", "graph", "corpus_graph", "teachers", "plan", "environment", "cli"], ROOF),
+    **dict.fromkeys(
+        ["recipe", "run", "graph", "corpus_graph", "training_sets", "teachers", "plan", "environment", "cli"], ROOF
+    ),
 }
 # evaluation may ask the corpus, once that module exists, which of its test items were trained on
 BETWEEN_ROOMS = {("evaluation", f"{PACKAGE}.corpus.decontaminate")}

@@ -56,6 +56,12 @@ def _rows(run: Path, name: str) -> list[dict[str, Any]]:
     return read_rows(run / "corpus" / name / "rows.parquet")
 
 
+def _validation(run: Path, name: str) -> list[dict[str, Any]]:
+    """The rows of a set by which its phase is watched."""
+    path = run / "corpus" / name / "validation.parquet"
+    return read_rows(path) if path.is_file() else []
+
+
 def _copy(finished: Path, tmp_path: Path) -> Path:
     """A copy of the run to play with; the command is run in the returned folder."""
     shutil.copytree(finished, tmp_path / "runs/tiny")
@@ -102,7 +108,7 @@ def test_two_folders_give_the_same_bytes(finished: Path, tmp_path: Path) -> None
     pedgpt(tmp_path, "run", str(RECIPE), "--until", "experts")
     again = tmp_path / "runs/tiny"
     files = sorted(path.relative_to(again) for path in again.rglob("*") if path.suffix in (".parquet", ".safetensors"))
-    assert len(files) == 7 + 7 + 5  # sources, corpus, models
+    assert len(files) == 7 + 7 + 4 + 5  # sources, corpus, validation of four sets, models
     assert [str(file) for file in files if (again / file).read_bytes() != (finished / file).read_bytes()] == []
 
 
@@ -120,7 +126,7 @@ def test_kept_and_rejected_is_read_at_every_step(finished: Path) -> None:
     for name in ("instructions", "preferences"):
         counts = made[name]
         assert counts["kept"] + counts["rejected"] == counts["read"] > 0
-        assert counts["kept"] == len(_rows(finished, name))
+        assert counts["kept"] == len(_rows(finished, name)) + len(_validation(finished, name))
         assert counts["rejected"] == len(list(read_json_lines(finished / "corpus" / name / "rejects.jsonl")))
     counts = made["instructions"]
     assert counts["texts"] + counts["dialogues"] + counts["preference_pairs"] == records
@@ -144,6 +150,7 @@ def test_every_instruction_row_has_its_place(finished: Path) -> None:
     rows = _rows(finished, "instructions")
     pediatric = {row["id"] for row in rows if row["split"] == "train" and row["task"] in PEDIATRIC_TASKS}
     placed = [*pediatric, *(row["id"] for name in ("sft", "held_out") for row in _rows(finished, name))]
+    placed += [row["id"] for row in _validation(finished, "sft")]
     # but those that a test set holds
     placed += [row["row"]["id"] for _, row in read_json_lines(finished / "corpus/sft/rejects.jsonl")]
     assert sorted(placed) == sorted(row["id"] for row in rows)

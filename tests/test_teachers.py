@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from pediatricsgpt.corpus_graph import PASSES, ROWS
+from pediatricsgpt.corpus_graph import PASSES
 from pediatricsgpt.records import read_json_lines, read_rows
 from pediatricsgpt.teachers import FOLDER
+from pediatricsgpt.training_sets import ROWS
 from tests.corpus.test_build_teacher import faithful
 from tests.openai_server import Fault, OpenAIServer
 from tests.test_cli import TOKENIZER, _pedgpt, _refused

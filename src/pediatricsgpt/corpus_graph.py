@@ -20,25 +20,33 @@ from pediatricsgpt.recipe import Recipe
 from pediatricsgpt.records import (
     Record,
     RecordWriter,
-    Reject,
-    SchemaName,
     read_records,
     read_rows,
     write_json_lines,
     write_rows,
 )
 from pediatricsgpt.run import Context, Node
+from pediatricsgpt.training_sets import (
+    GENERAL_VALIDATION,
+    HELD_OUT,
+    REJECTS,
+    ROWS,
+    VALIDATION,
+    apart,
+    without_test_items,
+    write_json,
+    write_rejects,
+    write_set,
+    write_training_set,
+    write_validation,
+)
 
 RECORDS = "records.parquet"
-REJECTS = "rejects.jsonl"
-ROWS = "rows.parquet"
-LEAKAGE = "leakage.json"
 MEASURED = "measured.json"
 PASSES = "passes.jsonl"
 """What teachers wrote, pass by pass, and why it was not kept"""
 
 _DEIDENTIFICATION = "corpus/deidentification"
-_HELD_OUT = "corpus/held_out"
 _SETS = ("corpus/cpt", "corpus/sft", "corpus/experts")
 
 
@@ -132,7 +140,7 @@ def _set_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
         _instructions,
         files=lambda: behaviour,
     )
-    held_out = Node(_HELD_OUT, ("corpus/instructions",), {}, modules("corpus.build.held_out"), _held_out_set)
+    held_out = Node(HELD_OUT, ("corpus/instructions",), {}, modules("corpus.build.held_out"), _held_out_set)
     cpt = training_set_node(
         recipe,
         recipe_folder,
@@ -158,7 +166,7 @@ def _set_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
     sources = tuple(f"corpus/sources/{source.name}" for source in recipe.corpus.sources)
     card = Node(
         "corpus/card",
-        (*sources, _DEIDENTIFICATION, "corpus/curated", "corpus/instructions", _HELD_OUT, *_SETS),
+        (*sources, _DEIDENTIFICATION, "corpus/curated", "corpus/instructions", HELD_OUT, *_SETS),
         {"name": recipe.name},
         modules("corpus.card"),
         _card,
@@ -182,9 +190,13 @@ def training_set_node(
     against = recipe.corpus.decontaminate
     return Node(
         name,
-        (*inputs, _HELD_OUT),
-        {**settings, "decontaminate": dump(against)},
-        modules(*code, "corpus.decontaminate"),
+        (*inputs, HELD_OUT),
+        {
+            **settings,
+            "decontaminate": dump(against),
+            "validation": [recipe.corpus.split.validation, recipe.seed],
+        },
+        modules(*code, "corpus.decontaminate", "corpus.split"),
         work,
         files=lambda: [*files, *(file for one in against.against for file in _test_files(one.path, recipe_folder))],
         trains=trains,
@@ -203,16 +215,6 @@ def _test_files(path: Path, recipe_folder: Path) -> list[Path]:
 def run_folder(context: Context) -> Path:
     """The folder of the whole run, of a step `corpus/NAME`."""
     return context.folder.parents[1]
-
-
-def write_rejects(context: Context, rejects: list[Reject]) -> None:
-    """Keep what a step left out."""
-    write_json_lines(context.folder / REJECTS, [reject.as_dict() for reject in rejects])
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Figures for people and for the report."""
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def _read(index: int, context: Context) -> dict[str, Any]:
@@ -287,7 +289,7 @@ def _instructions(context: Context) -> dict[str, Any]:
 
 
 def _cpt_set(context: Context) -> dict[str, Any]:
-    from pediatricsgpt.corpus.build.hybrid import account, cpt_set
+    from pediatricsgpt.corpus.build.hybrid import account, cpt_set, is_general
 
     records = read_records(context.inputs["corpus/curated"] / RECORDS)
     rows = instruction_rows(context)
@@ -295,6 +297,10 @@ def _cpt_set(context: Context) -> dict[str, Any]:
     length = _length(context)
     built = cpt_set(records, rows, settings, context.recipe.seed, length)
     kept, counts = write_training_set(context, built, "cpt")
+    general = {record.id for record in records if is_general(record)}
+    if (watched := context.folder / VALIDATION).is_file():
+        rows_of_general = [row for row in read_rows(watched, "cpt") if row["parents"][0] in general]
+        write_validation(context, rows_of_general, "cpt", GENERAL_VALIDATION)
     characters = sum(len(row["text"]) for row in kept)
     return {**counts, "characters": characters, **account(records, rows, kept, length)}
 
@@ -328,11 +334,16 @@ def _expert_set(context: Context) -> dict[str, Any]:
     from pediatricsgpt.corpus.build.expert_set import expert_set
     from pediatricsgpt.corpus.build.rows import trained
 
-    kept, dropped, report = _without_test_items(context, list(filter(trained, instruction_rows(context))))
+    kept, dropped, report = without_test_items(context, list(filter(trained, instruction_rows(context))))
+    kept, validation = apart(context, kept)
     built = expert_set(kept, context.recipe.corpus.build.experts, context.recipe.seed)
     write_json(context.folder / "counts.json", {task: asdict(count) for task, count in built.counts.items()})
-    _write_set(context, built.rows, "instruction", dropped, report)
-    return {"rows": len(built.rows), "decontaminated": len(dropped), **_by_task(built.rows)}
+    write_set(context, built.rows, "instruction", dropped, report)
+    tasks = {row["task"] for row in built.rows}
+    validation = [row for row in validation if row["task"] in tasks]
+    write_validation(context, validation, "instruction")
+    counts = {"rows": len(built.rows), "validation_rows": len(validation), "decontaminated": len(dropped)}
+    return {**counts, **_by_task(built.rows)}
 
 
 def _held_out_set(context: Context) -> dict[str, Any]:
@@ -346,41 +357,6 @@ def _held_out_set(context: Context) -> dict[str, Any]:
 def instruction_rows(context: Context) -> list[dict[str, Any]]:
     """All instruction rows of the corpus, of both sides of the split."""
     return read_rows(context.inputs["corpus/instructions"] / ROWS, "instruction")
-
-
-def write_training_set(
-    context: Context, rows: list[dict[str, Any]], contract: SchemaName, rejects: list[Reject] | None = None
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Write a training set without what the test sets hold, with its leakage report and its rejects.
-
-    Returns:
-        The rows that are left, and counts for the manifest.
-    """
-    kept, dropped, report = _without_test_items(context, rows)
-    _write_set(context, kept, contract, [*(rejects or []), *dropped], report)
-    return kept, {"rows": len(kept), "decontaminated": len(dropped)}
-
-
-def _without_test_items(
-    context: Context, rows: list[dict[str, Any]]
-) -> tuple[list[dict[str, Any]], list[Reject], dict[str, Any]]:
-    """Rows that hold nothing of the held-out rows and the named test sets, the others, and the leakage report."""
-    from pediatricsgpt.corpus.decontaminate import build_index, decontaminate, load_test_set, row_items
-
-    settings = context.recipe.corpus.decontaminate
-    test_sets = {"held_out": row_items(read_rows(context.inputs[_HELD_OUT] / ROWS, "instruction"))}
-    named = [load_test_set(one, context.recipe_folder) for one in settings.against]
-    test_sets |= {one.name: one.items for one in named}
-    unread = {one.name: one.rejects for one in named}
-    return decontaminate(rows, build_index(test_sets, settings), settings, context.folder.stem, unread)
-
-
-def _write_set(
-    context: Context, rows: list[dict[str, Any]], contract: SchemaName, rejects: list[Reject], report: dict[str, Any]
-) -> None:
-    write_rows(context.folder / ROWS, rows, contract)
-    write_rejects(context, rejects)
-    write_json(context.folder / LEAKAGE, report)
 
 
 def _by_task(rows: list[dict[str, Any]]) -> dict[str, int]:

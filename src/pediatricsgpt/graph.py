@@ -15,7 +15,6 @@ from pediatricsgpt import corpus_graph, teachers
 from pediatricsgpt.corpus_graph import (
     PASSES,
     RECORDS,
-    ROWS,
     base_files,
     dump,
     instruction_rows,
@@ -23,13 +22,12 @@ from pediatricsgpt.corpus_graph import (
     run_folder,
     training_set_node,
     without_teacher,
-    write_json,
-    write_training_set,
 )
 from pediatricsgpt.progress import progress
 from pediatricsgpt.recipe import Recipe
 from pediatricsgpt.records import Reject, read_records, write_json_lines
 from pediatricsgpt.run import Context, Node
+from pediatricsgpt.training_sets import GENERAL_VALIDATION, ROWS, VALIDATION, write_json, write_training_set
 
 if TYPE_CHECKING:
     from pediatricsgpt.corpus.build.preferences_teacher import Side
@@ -42,6 +40,17 @@ PHASES = MODELS[1:]
 
 _PACKAGE = "pediatricsgpt"
 _PHASE_MODULES = {"experts": "expert_sft"}
+_WATCHED = {
+    "cpt": {"own": ("corpus/cpt", VALIDATION), "general": ("corpus/cpt", GENERAL_VALIDATION)},
+    "sft": {
+        "own": ("corpus/sft", VALIDATION),
+        "cpt": ("corpus/cpt", VALIDATION),
+        "general": ("corpus/cpt", GENERAL_VALIDATION),
+    },
+    "dfpo": {"own": ("corpus/preferences", VALIDATION), "sft": ("corpus/sft", VALIDATION)},
+    "experts": {"own": ("corpus/experts", VALIDATION), "sft": ("corpus/sft", VALIDATION)},
+}
+"""Held-out rows on which a phase is measured while it trains: its own, and what it must not forget"""
 
 
 def build(recipe: Recipe, recipe_folder: Path) -> list[Node]:
@@ -60,13 +69,17 @@ def _model_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
     data = {phase: f"corpus/{phase}" for phase in PHASES} | {"dfpo": "corpus/preferences"}
 
     def phase(name: str) -> Node:
+        others = dict.fromkeys(node for node, _ in _WATCHED[name].values() if node != data[name])
+        settings = getattr(recipe, name)
         return Node(
             name,
-            (before[name], data[name]),
-            {**dump(getattr(recipe, name)), "seed": recipe.seed, "threads": recipe.threads},
+            (before[name], data[name], *others),
+            {**dump(settings), "seed": recipe.seed, "threads": recipe.threads},
             modules(f"training.{_PHASE_MODULES.get(name, name)}"),
             partial(_train, name),
+            files=lambda: settings.files(recipe_folder),
             trains=True,
+            together=True,
         )
 
     return [
@@ -110,7 +123,7 @@ def _evaluation_nodes(recipe: Recipe) -> list[Node]:
         Node(
             f"evaluation/{model}",
             # An adapter's folder does not hold the weights below it.
-            (model, "corpus/held_out", *(("dfpo",) if model == "experts" else ())),
+            (model, "corpus/held_out", "corpus/cpt", *(("dfpo",) if model == "experts" else ())),
             {**settings, "threads": recipe.threads},
             modules("evaluation.evaluate"),
             partial(_evaluate, model),
@@ -131,7 +144,8 @@ def _train(phase: str, context: Context) -> dict[str, Any]:
 
     from pediatricsgpt.training.phase import Job
 
-    model, data = context.inputs
+    model, data, *_ = context.inputs
+    watched = {name: context.inputs[node] / file for name, (node, file) in _WATCHED[phase].items()}
     train = importlib.import_module(f"{_PACKAGE}.training.{_PHASE_MODULES.get(phase, phase)}").train
     job = Job(
         name=phase,
@@ -140,8 +154,9 @@ def _train(phase: str, context: Context) -> dict[str, Any]:
         folder=context.folder,
         seed=context.recipe.seed,
         console=context.console,
+        watched={name: file for name, file in watched.items() if file.is_file()},
     )
-    counts: dict[str, Any] = train(job, getattr(context.recipe, phase))
+    counts: dict[str, Any] = train(job, getattr(context.recipe, phase).resolved(context.recipe_folder))
     return counts
 
 
@@ -185,8 +200,8 @@ def _preferences(context: Context) -> dict[str, Any]:
         "general_pairs": len(general_pairs),
         "safety_pairs": len(safety),
         "read": read,
-        "kept": len(kept),
-        "rejected": read - len(kept),
+        "kept": len(kept) + counts["validation_rows"],
+        "rejected": read - len(kept) - counts["validation_rows"],
         **counts,
         **preferences.prompt_counts(rows, settings),
         **spent,
@@ -223,8 +238,10 @@ def _evaluate(model: str, context: Context) -> dict[str, Any]:
     from pediatricsgpt.evaluation import evaluate
 
     held_out = context.inputs["corpus/held_out"] / ROWS
+    watched = context.inputs["corpus/cpt"] / VALIDATION
+    texts = watched if watched.is_file() else None
     settings = context.recipe.evaluation
-    with progress(context.console, f"evaluating {model}", evaluate.workload(held_out, settings)) as advance:
+    with progress(context.console, f"evaluating {model}", evaluate.workload(held_out, settings, texts)) as advance:
         return evaluate.evaluate(
             model,
             context.inputs[model],
@@ -233,4 +250,5 @@ def _evaluate(model: str, context: Context) -> dict[str, Any]:
             settings,
             context.recipe.seed,
             advance,
+            texts,
         )

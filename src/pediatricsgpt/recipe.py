@@ -123,6 +123,10 @@ def check_paths(recipe: Recipe, folder: Path) -> int:
     for setting, file in named.items():
         if file is not None and not (folder / file).is_file():
             raise UserError(f"no such file ({setting})", folder / file)
+    for phase in (recipe.cpt, recipe.sft, recipe.dfpo, recipe.experts):
+        for file in phase.files(folder):
+            if not file.is_file():
+                raise UserError("no such file (a phase's own 'data')", file)
     if model.base is not None:
         local_or_hub(model.base, folder)
     return files

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from pediatricsgpt import manifest
-from pediatricsgpt.evaluation.likelihood import HeldOutLoss
+from pediatricsgpt.evaluation.likelihood import HeldOutLoss, RowLoss
 from pediatricsgpt.evaluation.scoring import score_file
 from pediatricsgpt.records import (
     Message,
@@ -365,7 +365,11 @@ def write_evaluation(run: SmallRun, model: str, answer: str, per_task: int = PER
         scores = score_file(folder / "predictions.jsonl").to_dict() | {"path": "predictions.jsonl"}
         (folder / "scores.json").write_text(json.dumps(scores, ensure_ascii=False), encoding="utf-8")
         loss = 7.0 - MODELS.index(model) / 2
-        held_out = dataclasses.asdict(HeldOutLoss(loss, loss - 0.25, loss + 0.25, 24, 3210, 1))
+        items = [RowLoss(str(n), 10 * loss + n % 3, 10, {"task": "medkqa", "source": "a"}) for n in range(5)]
+        held_out = dataclasses.asdict(HeldOutLoss(loss, loss - 0.25, loss + 0.25, 24, 3210, 1, items))
         (folder / "held_out_loss.json").write_text(json.dumps(held_out), encoding="utf-8")
+        ppl = {"rows": 8, "tokens": 765, "ppl": 20.0 + loss, "ppl_low": 18.0, "ppl_high": 31.0}
+        text = {"whole": ppl, "by_form": {"plain": ppl}, "by_source": {"<books>": ppl}, "window": 64, "items": []}
+        (folder / "text_loss.json").write_text(json.dumps(text), encoding="utf-8")
 
     run.done(f"evaluation/{model}", write, [model, "corpus/held_out"], counts={"items": len(rows)})

@@ -58,6 +58,14 @@ def test_held_out_losses_appear_with_rows_and_tokens(whole: SmallRun) -> None:
     assert "3,210" in text
 
 
+def test_the_change_of_the_loss_on_the_same_rows_and_perplexities_by_source_appear(whole: SmallRun) -> None:
+    text = words(report(whole).text)
+    # Every row lost half a nat a token from each model to the next; five rows are too few for a verdict.
+    assert len(re.findall("dialogues −0.500 \\S* ?no verdict −0.500 … −0.500 5", text)) == len(MODELS) - 1
+    assert re.search("source <books> base 27.0 18.0 – 31.0 8 765", text)
+    assert "form plain" in text
+
+
 def test_text_of_models_and_sources_is_escaped(whole: SmallRun) -> None:
     attack = '<script>alert("x")</script><img src=x onerror=alert(1)>'
     for model in MODELS:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from pediatricsgpt.errors import UserError
+from pediatricsgpt.models.encode import encode_dialogue
 from pediatricsgpt.models.load import Loaded
-from pediatricsgpt.training.data import dialogue_set, preference_set, text_set
+from pediatricsgpt.training.data import dialogue_set, tell, text_set
+from pediatricsgpt.training.preference.data import preference_set
+from pediatricsgpt.training.settings import SftSettings
 from tests.rows import instruction, preference, text, write
 
 
@@ -39,3 +43,46 @@ def test_an_emptied_set_is_an_error_that_names_the_file(loaded: Loaded, tmp_path
     path = write(tmp_path, "instruction", [instruction("发烧", "喝水" * 100)])
     with pytest.raises(UserError, match="no row of this set fits"):
         dialogue_set(path, loaded.tokenizer, max_length=32)
+
+
+LONG = instruction("发烧", "几天了？", "三天", "多喝水。" * 4, "还要去医院吗", "喝水" * 100)
+
+
+def test_a_long_dialogue_is_cut_behind_its_last_whole_answer_that_fits(loaded: Loaded, tmp_path: Path) -> None:
+    hopeless = instruction("发烧", "喝水" * 200)
+    path = write(tmp_path, "instruction", [instruction("咳嗽", "多喝水。"), LONG, hopeless])
+    settings = SftSettings(max_length=128, too_long="cut")
+    prepared = dialogue_set(path, loaded.tokenizer, 128, settings)
+    whole, cut = (encode_dialogue(loaded.tokenizer, LONG["messages"][:end]) for end in (6, 4))
+    assert len(whole.input_ids) > 128 >= len(cut.input_ids)
+    assert prepared.dataset[1] == {"input_ids": cut.input_ids, "labels": cut.labels}
+    counts = prepared.counts
+    assert (counts["rows"], counts["too_long"], counts["cut"], counts["cut_turns"]) == (3, 1, 1, 2)
+    assert counts["cut_tokens"] == len(whole.input_ids) - len(cut.input_ids)
+    assert len(prepared.dataset) == 2
+    assert len(prepared.notes) == 2
+
+
+def test_a_long_dialogue_is_an_error_where_the_recipe_says_so(loaded: Loaded, tmp_path: Path) -> None:
+    path = write(tmp_path, "instruction", [instruction("咳嗽", "多喝水。"), LONG])
+    with pytest.raises(UserError, match=r"instruction\.parquet, row 2: this dialogue has \d+ tokens.*max_length 128"):
+        dialogue_set(path, loaded.tokenizer, 128, SftSettings(max_length=128, too_long="error"))
+
+
+def test_a_person_is_told_how_long_the_longest_is(loaded: Loaded, tmp_path: Path) -> None:
+    path = write(tmp_path, "instruction", [instruction("咳嗽", "多喝水。"), LONG])
+    tokens = len(encode_dialogue(loaded.tokenizer, LONG["messages"]).input_ids)
+    (note,) = dialogue_set(path, loaded.tokenizer, 128).notes
+    assert note.startswith("1 of 2 rows are longer than max_length 128 and left out")
+    assert f"the longest has {tokens} tokens" in note
+    console = Console(record=True, width=300)
+    tell(console, "sft", dialogue_set(path, loaded.tokenizer, 128))
+    assert console.export_text().strip() == f"sft: {note}"
+
+
+def test_rows_without_an_answer_are_counted(loaded: Loaded, tmp_path: Path) -> None:
+    mute = {**LONG, "messages": LONG["messages"][:1]}
+    path = write(tmp_path, "instruction", [instruction("咳嗽", "多喝水。"), mute])
+    prepared = dialogue_set(path, loaded.tokenizer, 128)
+    assert prepared.counts["without_loss"] == 1
+    assert len(prepared.dataset) == 1

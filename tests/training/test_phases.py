@@ -1,24 +1,22 @@
-"""Supervised phases: packing changes nothing, a killed run resumes to the same weights, checkpoints can be torn."""
+"""Supervised phases: packing changes nothing, they learn, experts train nothing but experts."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from rich.console import Console
-from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
+from pediatricsgpt.curves import METRICS
 from pediatricsgpt.models.load import load
 from pediatricsgpt.records import read_json_lines
-from pediatricsgpt.training import cpt, expert_sft, phase, sft
+from pediatricsgpt.training import cpt, expert_sft
 from pediatricsgpt.training.data import dialogue_set
-from pediatricsgpt.training.phase import Job, arguments, last_checkpoint
-from pediatricsgpt.training.settings import CptSettings, ExpertsSettings, PhaseSettings, SftSettings
+from pediatricsgpt.training.phase import Job, arguments
+from pediatricsgpt.training.settings import CptSettings, ExpertsSettings, SftSettings
 from tests.rows import instruction, text, write
 
 DIALOGUES = [
@@ -43,10 +41,6 @@ def _job(tmp_path: Path, name: str, model: Path, data: Path) -> Job:
     return Job(name, model, data, folder, 1, Console(quiet=True))
 
 
-def _weights(folder: Path) -> bytes:
-    return next(folder.glob("*model.safetensors")).read_bytes()
-
-
 def test_packed_loss_is_unpacked_loss(model_folder: Path, tmp_path: Path) -> None:
     data = write(tmp_path, "instruction", DIALOGUES[:5])
     loaded = load(model_folder, dtype="float32")
@@ -68,56 +62,10 @@ def test_cpt_learns_and_splits_long_texts_instead_of_cutting_them(model_folder: 
     settings = CptSettings(max_length=64, trainer={**TRAINER, "max_steps": 12, "save_strategy": "no"})
     job = _job(tmp_path, "cpt", model_folder, data)
     counts = cpt.train(job, settings)
-    log = [row for _, row in read_json_lines(job.folder / "training.jsonl") if "loss" in row]
+    log = [row for _, row in read_json_lines(job.folder / METRICS) if "loss" in row]
     assert log[-1]["loss"] < log[0]["loss"]
     assert counts["tokens"] > 3 * 64
     assert counts["trained_share_percent"] == 100
-
-
-class _Killed(Exception):
-    pass
-
-
-class _Killer(TrainerCallback):
-    """Stops the process at a step that lies between two checkpoints."""
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == 5:
-            raise _Killed
-
-    def close(self) -> None:
-        """It stands in the place of the progress bar, which is closed whatever happens."""
-
-
-@pytest.mark.parametrize(
-    ("train", "settings"),
-    [
-        (sft.train, SftSettings(max_length=64, trainer=TRAINER)),
-        (expert_sft.train, ExpertsSettings(max_length=64, r=2, trainer=TRAINER)),
-    ],
-    ids=["sft", "experts"],
-)
-def test_resumed_is_uninterrupted_bit_for_bit(
-    model_folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    train: Callable[[Job, PhaseSettings], dict[str, Any]],
-    settings: PhaseSettings,
-) -> None:
-    data = write(tmp_path, "instruction", DIALOGUES)
-    whole = _job(tmp_path, "whole", model_folder, data)
-    train(whole, settings)
-    killed = _job(tmp_path, "killed", model_folder, data)
-    with monkeypatch.context() as patch:
-        patch.setattr(phase, "ProgressBar", lambda *_: _Killer())
-        with pytest.raises(_Killed):
-            train(killed, settings)
-    assert not list(killed.folder.glob("*.safetensors"))
-    assert last_checkpoint(killed.checkpoints) == killed.checkpoints / "checkpoint-4"
-    counts = train(killed, settings)
-    assert counts["steps"] == 6
-    assert _weights(killed.folder) == _weights(whole.folder)
-    assert not killed.checkpoints.exists()
 
 
 def test_experts_train_only_experts(model_folder: Path, tmp_path: Path) -> None:
@@ -134,25 +82,3 @@ def test_experts_train_only_experts(model_folder: Path, tmp_path: Path) -> None:
     }
     assert inner.keys() == kept.keys()
     assert all(torch.equal(inner[name], kept[name]) for name in kept)
-
-
-def _checkpoint(folder: Path, step: int) -> Path:
-    checkpoint = folder / f"checkpoint-{step}"
-    checkpoint.mkdir()
-    for name in ("model.safetensors", "optimizer.pt", "scheduler.pt"):
-        (checkpoint / name).write_bytes(b"x")
-    (checkpoint / "trainer_state.json").write_text("{}")
-    return checkpoint
-
-
-@pytest.mark.parametrize("lost", ["trainer_state.json", "model.safetensors", "optimizer.pt", "state torn"])
-def test_a_torn_checkpoint_is_not_taken(tmp_path: Path, lost: str) -> None:
-    older, newer = _checkpoint(tmp_path, 9), _checkpoint(tmp_path, 10)
-    if lost == "state torn":
-        (newer / "trainer_state.json").write_text('{"global_')
-    else:
-        (newer / lost).unlink()
-    assert last_checkpoint(tmp_path) == older
-    assert not newer.exists()
-    shutil.rmtree(older)
-    assert last_checkpoint(tmp_path) is None

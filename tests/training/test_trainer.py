@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -312,44 +309,3 @@ def test_the_logits_of_everything_never_exist(tmp_path: Path) -> None:
 def test_arguments_without_effect_are_refused(arguments: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         trainer_of(model_of("Qwen2"), rows(), tmp_path, **arguments)
-
-
-def step_of_processes(folder: Path, strategy: str) -> None:
-    """What each of several processes runs: two epochs, a step each, of plain gradient descent."""
-    from accelerate import state
-    from accelerate.utils import DistributedType
-
-    sharding: dict[str, Any] = {}
-    if strategy == "fsdp2":  # accelerate shards on accelerators alone; here a CPU has to pass for one
-        state.PartialState._prepare_backend = lambda self, *args: ("gloo", DistributedType.MULTI_GPU)
-        state.PartialState.set_device = lambda self: setattr(self, "device", torch.device("cpu"))
-        wrap = {"transformer_layer_cls_to_wrap": ["Qwen2DecoderLayer"], "version": 2}
-        sharding = {"fsdp": "full_shard auto_wrap", "fsdp_config": wrap, "use_cpu": False}
-    plain = {"optim": "sgd", "learning_rate": 0.1, "num_train_epochs": 2, "gradient_accumulation_steps": 40}
-    trainer = trainer_of(model_of("Qwen2"), rows(13), folder, logging_steps=1, **plain, **sharding)
-    trainer.train()
-    kinds = {"one": DistributedType.NO, "ddp": DistributedType.MULTI_CPU, "fsdp2": DistributedType.FSDP}
-    assert trainer.accelerator.distributed_type == kinds[strategy]
-    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    if trainer.accelerator.is_main_process:
-        torch.save((losses, weights), folder / f"{strategy}.pt")
-
-
-@pytest.mark.check
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
-def test_two_processes_are_one(strategy: str, tmp_path: Path) -> None:
-    script = tmp_path / "process.py"
-    call = f"step_of_processes(Path({str(tmp_path)!r}), {strategy!r})"
-    script.write_text(f"from pathlib import Path\nfrom tests.training.test_trainer import step_of_processes\n{call}\n")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    environment |= {"ACCELERATE_TORCH_DEVICE": "cpu"} if strategy == "fsdp2" else {"ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    step_of_processes(tmp_path, "one")
-    losses, weights = torch.load(tmp_path / f"{strategy}.pt")
-    expected_losses, expected = torch.load(tmp_path / "one.pt")
-    assert len(losses) == 2
-    assert losses == pytest.approx(expected_losses, rel=1e-5)
-    assert_close({name: weight.float() for name, weight in weights.items()}, expected, 1e-5)

@@ -181,7 +181,7 @@ class SplitSettings(Settings):
     """Share of the groups that no training set sees"""
     validation: float = Field(default=0.02, ge=0.0, le=0.2)
     """Share of the other groups on which a phase is watched while it trains (see `gate` of the phases): no training set
-    sees them either, and no score is taken on them. 0 watches nothing"""
+    sees them either; of scores only the perplexity of texts is taken on them. 0 watches nothing"""
 
 
 class RolePlaySettings(Settings):

@@ -1,15 +1,34 @@
-"""Held-out loss: how surprised a model is by the answers of dialogues that no training set has seen."""
+"""Held-out loss: how surprised a model is by the answers of dialogues, and by texts, that no training set has seen.
+
+The loss of every row is kept, so that models can be compared on the same rows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pediatricsgpt.evaluation.benchmarks import spread
-from pediatricsgpt.evaluation.statistics import bootstrap_ratio
-from pediatricsgpt.models.encode import IGNORED, Encoded, encode_dialogue
+from pediatricsgpt.evaluation.statistics import Difference, Verdict, bootstrap_ratio, paired_bootstrap_difference
+from pediatricsgpt.models.encode import IGNORED, Encoded, encode_dialogue, encode_text
 from pediatricsgpt.models.load import Loaded
+
+_TEXT_WINDOW = 2048
+"""Longest piece of a text that is read at once, where the model would take more: it bounds the memory"""
+_DIGITS = 6
+
+
+@dataclass(slots=True)
+class RowLoss:
+    """Negative log-likelihood of one row in nats, summed over the `tokens` that were told."""
+
+    id: str
+    nll: float
+    tokens: int
+    labels: dict[str, str]
+    """What the row is: of a dialogue its task, of a text its form; and the source"""
 
 
 @dataclass(slots=True)
@@ -22,8 +41,26 @@ class HeldOutLoss:
     rows: int
     tokens: int
     left_out_too_long: int
+    items: list[RowLoss] = field(default_factory=list)
+    """Row by row, those that were measured"""
 
-    def as_dict(self) -> dict[str, float | int]:
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+@dataclass(slots=True)
+class TextLoss:
+    """Loss on texts: of all, by form and by source; each with rows, tokens, nats per token and perplexity."""
+
+    whole: dict[str, float | int]
+    by_form: dict[str, dict[str, float | int]]
+    by_source: dict[str, dict[str, float | int]]
+    window: int
+    """Tokens that are read at once; longer texts are measured piece by piece"""
+    items: list[RowLoss] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
 
@@ -47,21 +84,137 @@ def held_out_loss(
     Args:
         batch_tokens: rows are taken together up to this many tokens, padding included; it bounds the memory.
     """
-    window = getattr(loaded.model.config, "max_position_embeddings", None) or float("inf")
+    window = _window(loaded)
     encoded = [encode_dialogue(loaded.tokenizer, row["messages"]) for row in rows]
-    fitting = sorted((item for item in encoded if len(item.input_ids) <= window), key=lambda x: len(x.input_ids))
-    losses: list[float] = []
-    tokens: list[int] = []
-    for batch in _batches(fitting, batch_tokens):
-        for loss, count in _losses(loaded, batch):
-            losses.append(loss)
-            tokens.append(count)
-        advance(len(batch))
+    fitting = [place for place, item in enumerate(encoded) if len(item.input_ids) <= window]
+    found = _measured(loaded, [encoded[place] for place in fitting], batch_tokens, advance)
     advance(len(encoded) - len(fitting))
-    interval = bootstrap_ratio(losses, tokens, seed=seed)
+    items = [
+        RowLoss(str(rows[place]["id"]), round(loss, _DIGITS), tokens, _labels(rows[place], "task"))
+        for place, (loss, tokens) in zip(fitting, found, strict=True)
+    ]
+    interval = bootstrap_ratio([loss for loss, _ in found], [tokens for _, tokens in found], seed=seed)
     return HeldOutLoss(
-        interval.mean, interval.low, interval.high, len(fitting), sum(tokens), len(encoded) - len(fitting)
+        interval.mean,
+        interval.low,
+        interval.high,
+        len(fitting),
+        sum(tokens for _, tokens in found),
+        len(encoded) - len(fitting),
+        items,
     )
+
+
+def text_loss(
+    loaded: Loaded,
+    rows: Sequence[dict[str, Any]],
+    seed: int,
+    batch_tokens: int = 4096,
+    advance: Callable[[int], None] = lambda _: None,
+) -> TextLoss:
+    """Loss and perplexity on rows of the CPT contract, the end of each text included; the same tokens as in training.
+
+    Perplexities of models with different tokenizers say nothing about each other.
+
+    Args:
+        batch_tokens: pieces are taken together up to this many tokens, padding included; it bounds the memory.
+
+    Raises:
+        UserError: the tokenizer has no end token.
+        ValueError: there is no row.
+    """
+    window = int(min(_window(loaded), _TEXT_WINDOW))
+    pieces: list[Encoded] = []
+    owners: list[int] = []
+    for place, row in enumerate(rows):
+        whole = encode_text(loaded.tokenizer, row["text"])
+        for start in range(0, len(whole.input_ids), window):
+            stop = start + window
+            # A piece is told without what stands before it, as in training: its first token is not.
+            pieces.append(Encoded(whole.input_ids[start:stop], whole.labels[start:stop]))
+            owners.append(place)
+    sums = [[0.0, 0] for _ in rows]
+    for owner, (loss, tokens) in zip(owners, _measured(loaded, pieces, batch_tokens), strict=True):
+        sums[owner][0] += loss
+        sums[owner][1] += tokens
+    advance(len(rows))
+    items = [
+        RowLoss(str(row["id"]), round(float(loss), _DIGITS), int(tokens), _labels(row, "form"))
+        for row, (loss, tokens) in zip(rows, sums, strict=True)
+    ]
+    forms, sources = (_by(items, name, seed) for name in ("form", "source"))
+    return TextLoss(_perplexity(items, seed), forms, sources, window, items)
+
+
+def change(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], seed: int) -> Difference | None:
+    """How the loss per token changed between two models on the same rows; less is better.
+
+    Args:
+        before: rows of a `RowLoss` as plain values, of the earlier model.
+        after: of the later one.
+        seed: of the bootstrap over rows.
+
+    Returns:
+        None where no row was measured on the same tokens with both: other rows, or another tokenizer.
+    """
+    earlier = {row["id"]: row for row in before}
+    pairs = [(earlier[row["id"]], row) for row in after if row["id"] in earlier]
+    pairs = [(old, new) for old, new in pairs if old["tokens"] == new["tokens"] > 0]
+    if not pairs:
+        return None
+    fell = [float(old["nll"]) - float(new["nll"]) for old, new in pairs]
+    tokens = [int(new["tokens"]) for _, new in pairs]
+    ratio = bootstrap_ratio(fell, tokens, seed=seed)
+    # The interval of the loss per token says by how much, and whether so few rows may have a verdict at all.
+    enough = paired_bootstrap_difference([1.0] * len(pairs), [0.0] * len(pairs)).verdict == "better"
+    verdict: Verdict = "no verdict"
+    if enough and not ratio.low <= 0 <= ratio.high:
+        verdict = "better" if ratio.low > 0 else "worse"
+    return Difference(-ratio.mean, -ratio.high, -ratio.low, ratio.n, verdict)
+
+
+def _window(loaded: Loaded) -> float:
+    return getattr(loaded.model.config, "max_position_embeddings", None) or float("inf")
+
+
+def _labels(row: Mapping[str, Any], kind: str) -> dict[str, str]:
+    return {kind: str(row.get(kind) or ""), "source": str((row.get("source") or {}).get("name") or "")}
+
+
+def _by(items: Sequence[RowLoss], name: str, seed: int) -> dict[str, dict[str, float | int]]:
+    groups: dict[str, list[RowLoss]] = {}
+    for item in items:
+        groups.setdefault(item.labels[name], []).append(item)
+    return {value: _perplexity(groups[value], seed) for value in sorted(groups)}
+
+
+def _perplexity(items: Sequence[RowLoss], seed: int) -> dict[str, float | int]:
+    """Rows, tokens, nats per token with an interval over rows, perplexity with the same."""
+    found = bootstrap_ratio([item.nll for item in items], [item.tokens for item in items], seed=seed)
+    values = {"nll": found.mean, "low": found.low, "high": found.high}
+    perplexities = {"ppl": found.mean, "ppl_low": found.low, "ppl_high": found.high}
+    return {
+        "rows": len(items),
+        "tokens": sum(item.tokens for item in items),
+        **values,
+        **{name: math.exp(min(value, 700.0)) for name, value in perplexities.items()},  # above it a float is infinite
+    }
+
+
+def _measured(
+    loaded: Loaded,
+    encoded: Sequence[Encoded],
+    batch_tokens: int,
+    advance: Callable[[int], None] = lambda _: None,
+) -> list[tuple[float, int]]:
+    """Summed loss and loss-carrying tokens of each sequence, in the order given."""
+    order = sorted(range(len(encoded)), key=lambda place: len(encoded[place].input_ids))
+    found: list[tuple[float, int]] = []
+    for batch in _batches([encoded[place] for place in order], batch_tokens):
+        found += _losses(loaded, batch)
+        advance(len(batch))
+    by_place = dict(zip(order, found, strict=True))
+    return [by_place[place] for place in range(len(encoded))]
 
 
 def _batches(rows: Sequence[Encoded], batch_tokens: int) -> Iterator[list[Encoded]]:

@@ -7,11 +7,16 @@ model (padded batches, generation with a cache) goes to transformers' own scaled
 A mask of all tokens by all tokens costs time and memory with the square of the packed length, most of it for pairs of
 tokens that may not see each other. The documents' boundaries cost nothing, and they travel in the mask's place: so they
 reach every layer of every model that hands its mask on, and a model that would not understand them fails loudly.
+
+Two answers to one prompt need the prompt once: within `sharing_prompts` a document also sees the first tokens of the
+document before it, and its position ids go on from there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +32,7 @@ NAME = "pediatricsgpt_segments"
 _KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 # What changes the scores and what no kernel used here computes.
 _REFUSED = ("softcap", "s_aux", "position_bias", "cache")
+_PROMPTS: ContextVar[tuple[int, ...] | None] = ContextVar("shared_prompts", default=None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +45,8 @@ class Segments:
     """Tokens of each document"""
     window: int | None = None
     """How many tokens a token sees, itself included (sliding-window layers); None is all before it"""
+    prompts: tuple[int, ...] | None = None
+    """How many of the first tokens of the document before it each document sees too; None is none of them does"""
 
 
 def use_segments(model: Any) -> None:
@@ -65,6 +73,21 @@ def use_segments(model: Any) -> None:
     base.set_attn_implementation(NAME)
 
 
+@contextmanager
+def sharing_prompts(prompts: tuple[int, ...] | None) -> Iterator[None]:
+    """Within it, forward passes of packed sequences share prompts.
+
+    Args:
+        prompts: for each document the number of first tokens of the document before it that it sees as well; its
+            position ids go on from that number. None shares nothing.
+    """
+    token = _PROMPTS.set(prompts)
+    try:
+        yield
+    finally:
+        _PROMPTS.reset(token)
+
+
 def segment_mask(
     *,
     batch_size: int,
@@ -84,7 +107,11 @@ def segment_mask(
     Returns:
         `Segments` for a packed sequence (transformers sees the position ids start anew), else what its own
         scaled-dot-product attention would get.
+
+    Raises:
+        ValueError: prompts are to be shared, and the documents are not those that they were told for.
     """
+    prompts = _PROMPTS.get()
     packed = attention_mask is None and not allow_is_causal_skip and not use_vmap
     if packed and batch_size == 1 and q_offset == 0 and 1 < q_length == kv_length:
         place = torch.arange(q_length, device=device)
@@ -92,7 +119,11 @@ def segment_mask(
         sees_previous = mask_function(zero, zero, place[1:], place[:-1])
         if not bool(mask_function(zero, zero, place[:-1], place[1:]).any()):  # no token sees the next one
             starts = torch.cat([zero[None], place[1:][~sees_previous], place.new_tensor([q_length])])
-            return Segments(starts.to(torch.int32), tuple(starts.diff().tolist()), local_size)
+            lengths = tuple(starts.diff().tolist())
+            if prompts is None or len(prompts) == len(lengths):
+                return Segments(starts.to(torch.int32), lengths, local_size, prompts)
+    if prompts is not None:
+        raise ValueError(f"prompts are told for {len(prompts)} packed documents, and the sequence holds others")
     return sdpa_mask(
         batch_size=batch_size,
         q_length=q_length,
@@ -141,7 +172,7 @@ def segment_attention(
             f"{type(module).__name__}: packed documents with {refused or 'two-way attention'} are not supported"
         )
     segments = attention_mask
-    if _has_kernel(query, value, dropout):
+    if segments.prompts is None and _has_kernel(query, value, dropout):
         return _by_kernel(query, key, value, segments, scaling), None
     return _one_by_one(query, key, value, segments, dropout, scaling), None
 
@@ -156,10 +187,14 @@ def _one_by_one(
 ) -> torch.Tensor:
     """A loop over documents: on a CPU the fastest way that was measured, batches of padded documents included."""
     lengths = list(segments.lengths)
+    keys, values = key.split(lengths, 2), value.split(lengths, 2)
     grouped = query.shape[1] != key.shape[1]
     outputs = []
-    for q, k, v in zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True):
-        mask = _window_mask(q.shape[2], segments.window, q.device)
+    for number, (q, k, v) in enumerate(zip(query.split(lengths, 2), keys, values, strict=True)):
+        prompt = segments.prompts[number] if segments.prompts else 0
+        if prompt:
+            k, v = (torch.cat([own[number - 1][:, :, :prompt], own[number]], 2) for own in (keys, values))
+        mask = _mask(q.shape[2], prompt, segments.window, q.device)
         output = functional.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling, is_causal=mask is None, enable_gqa=grouped
         )
@@ -167,11 +202,13 @@ def _one_by_one(
     return torch.cat(outputs, 1)
 
 
-def _window_mask(length: int, window: int | None, device: torch.device) -> torch.Tensor | None:
-    """[length, length] bool where a token sees its `window` newest; None where that is all before it."""
-    if window is None or length <= window:
+def _mask(length: int, prompt: int, window: int | None, device: torch.device) -> torch.Tensor | None:
+    """[length, prompt + length] bool, what the tokens behind a prompt see; None where that is all before them."""
+    whole = prompt + length
+    if not prompt and (window is None or length <= window):
         return None
-    return torch.ones(length, length, dtype=torch.bool, device=device).tril().triu(1 - window)
+    seen = torch.ones(length, whole, dtype=torch.bool, device=device).tril(prompt)
+    return seen if window is None else seen.triu(prompt + 1 - window)
 
 
 def _has_kernel(query: torch.Tensor, value: torch.Tensor, dropout: float) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from pediatricsgpt.models.load import load
-from pediatricsgpt.training.data import text_set
+from pediatricsgpt.training.data import tell, text_set
 from pediatricsgpt.training.phase import Job, supervised
 from pediatricsgpt.training.settings import CptSettings
 
@@ -20,5 +20,6 @@ def train(job: Job, settings: CptSettings) -> dict[str, Any]:
         counts for the manifest.
     """
     loaded = load(job.model, dtype="float32", trainable=True)
-    prepared = text_set(job.data, loaded.tokenizer)
-    return supervised(job, settings, loaded, prepared, packing="bfd_split")
+    prepared = text_set(job.data, loaded.tokenizer, settings, job.seed)
+    tell(job.console, job.name, prepared)
+    return supervised(job, settings.one_pass, loaded, prepared, packing="bfd_split")

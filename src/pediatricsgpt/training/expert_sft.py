@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
+from pediatricsgpt.errors import UserError
 from pediatricsgpt.experts import ExpertsConfig, get_peft_model
 from pediatricsgpt.models.load import load
-from pediatricsgpt.training.data import dialogue_set
+from pediatricsgpt.training.data import dialogue_set, tell
 from pediatricsgpt.training.phase import Job, supervised
 from pediatricsgpt.training.settings import ExpertsSettings
 
@@ -17,8 +19,11 @@ def train(job: Job, settings: ExpertsSettings) -> dict[str, Any]:
     Returns:
         counts for the manifest, with the share of parameters that were trained.
     """
+    if (job.model / "adapter_config.json").is_file():
+        raise UserError("phase 4 puts its experts on a whole model, and this is an adapter (dfpo.adapter)", job.model)
     loaded = load(job.model, dtype="float32", trainable=True)
-    prepared = dialogue_set(job.data, loaded.tokenizer, settings.max_length)
+    prepared = dialogue_set(job.data, loaded.tokenizer, settings.max_length, settings, job.seed)
+    tell(job.console, job.name, prepared)
     config = ExpertsConfig(
         task_type="CAUSAL_LM",
         r=settings.r,
@@ -27,11 +32,30 @@ def train(job: Job, settings: ExpertsSettings) -> dict[str, Any]:
         target_modules=settings.target_modules,
         dropout=settings.dropout,
         noise=settings.noise,
+        balance_coefficient=settings.balance_coefficient,
+        use_rslora=settings.use_rslora,
     )
     # The initial weights of the experts are drawn here; the trainer seeds only what comes after.
     import transformers
 
     transformers.set_seed(job.seed)
-    model = get_peft_model(loaded.model, config)
-    packing = "bfd" if settings.packing else None
-    return supervised(job, settings, loaded, prepared, packing=packing, model=model)
+    model = _adapted(job, loaded.model, config)
+    return supervised(job, settings, loaded, prepared, packing="bfd" if settings.packing else None, model=model)
+
+
+def _adapted(job: Job, base: Any, config: ExpertsConfig) -> Any:
+    """The base with its experts; what there is to say of its layers is said in one line each.
+
+    Raises:
+        UserError: `target_modules` means no layer of this base.
+    """
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            model = get_peft_model(base, config)
+        except ValueError as error:
+            raise UserError(" ".join(str(error).split()), "experts.target_modules") from error
+    for warning in said:
+        text = " ".join(str(warning.message).split())
+        job.console.print(f"  {job.name}: {text}", highlight=False, soft_wrap=True, markup=False)
+    return model

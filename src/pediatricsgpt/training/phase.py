@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from transformers import PrinterCallback
-from trl import SFTConfig, SFTTrainer
+from transformers import PrinterCallback, TrainerCallback
+from trl import SFTConfig
 
 from pediatricsgpt.models.load import Loaded
-from pediatricsgpt.records import write_json_lines
+from pediatricsgpt.training import sharding
+from pediatricsgpt.training.batches import Packing
+from pediatricsgpt.training.checkpoints import Checkpoints, last_checkpoint, remove, sibling, state_of
+from pediatricsgpt.training.curves import check, draw
 from pediatricsgpt.training.data import Prepared
+from pediatricsgpt.training.gate import ForgettingGate, Standing, counts_of, say_on
+from pediatricsgpt.training.held_out import Held, Objective, held_sets
+from pediatricsgpt.training.meter import Meter
+from pediatricsgpt.training.metrics import Metrics
 from pediatricsgpt.training.progress import ProgressBar
-from pediatricsgpt.training.settings import PhaseSettings
+from pediatricsgpt.training.same_model import check_checkpoint
+from pediatricsgpt.training.settings import DfpoSettings, PhaseSettings
+from pediatricsgpt.training.token_loss import add_token_loss
+from pediatricsgpt.training.trainer import PackedTrainer
+from pediatricsgpt.training.watch import OFFENDING, Watch, out_of_memory
 
-LOG = "training.jsonl"
 _CHECKPOINTS = "checkpoints"
 
 
@@ -33,6 +43,8 @@ class Job:
     folder: Path
     seed: int
     console: Console
+    watched: Mapping[str, Path] = field(default_factory=dict)
+    """Held-out rows of the data contract, by name: `own` are those of this phase, all others must not be forgotten"""
 
     @property
     def checkpoints(self) -> Path:
@@ -50,8 +62,8 @@ def arguments(config: Any, job: Job, settings: PhaseSettings, **own: Any) -> Any
     defaults = {
         "bf16": gpu and torch.cuda.is_bf16_supported() and not settings.trainer.get("fp16", False),
         "logging_steps": 5,
-        "save_total_limit": 1,
         "use_cpu": not gpu,
+        "ddp_find_unused_parameters": False,  # every trained weight has a gradient in every step
     }
     if "gradient_checkpointing" not in settings.trainer:  # the older name of the same argument
         defaults["activation_checkpointing"] = gpu
@@ -61,6 +73,8 @@ def arguments(config: Any, job: Job, settings: PhaseSettings, **own: Any) -> Any
         "data_seed": job.seed,
         "max_length": settings.max_length,
         "report_to": [],
+        "save_total_limit": None,  # `Checkpoints` keeps the newest and the best
+        "logging_nan_inf_filter": False,
         "disable_tqdm": True,
         "remove_unused_columns": False,
     }
@@ -68,80 +82,148 @@ def arguments(config: Any, job: Job, settings: PhaseSettings, **own: Any) -> Any
 
 
 def supervised(
-    job: Job, settings: PhaseSettings, loaded: Loaded, prepared: Prepared, *, packing: str | None, model: Any = None
+    job: Job, settings: PhaseSettings, loaded: Loaded, prepared: Prepared, *, packing: Packing | None, model: Any = None
 ) -> dict[str, Any]:
-    """Train on token ids and labels with TRL's `SFTTrainer`.
+    """Train on token ids and labels, without padding; documents in one sequence do not see each other.
 
     Args:
         packing: `bfd` (whole rows), `bfd_split` (long rows are split), or None for one row a sequence.
         model: what to train, if not the loaded model itself (an adapter around it).
     """
-    packed = {"packing": packing is not None, **({"packing_strategy": packing} if packing else {})}
-    trainer = SFTTrainer(
-        model=loaded.model if model is None else model,
-        args=arguments(SFTConfig, job, settings, **packed),
-        train_dataset=prepared.dataset,
+    trainer = PackedTrainer(
+        loaded.model if model is None else model,
+        arguments(SFTConfig, job, settings),
+        prepared.dataset,
+        max_length=settings.max_length,
+        packing=packing,
+        parts=prepared.parts,
         processing_class=loaded.tokenizer,
     )
-    return run(trainer, job, loaded, prepared)
+    return run(trainer, job, loaded, prepared, settings)
 
 
-def run(trainer: Any, job: Job, loaded: Loaded, prepared: Prepared) -> dict[str, Any]:
-    """Train to the end, from the last whole checkpoint if there is one; save the model and the log.
+def run(trainer: Any, job: Job, loaded: Loaded, prepared: Prepared, settings: PhaseSettings) -> dict[str, Any]:
+    """Train to the end, from the last whole checkpoint if there is one; save the model, the log and its curves.
+
+    Args:
+        trainer: any trainer of transformers, its arguments made by `arguments`.
+        job: what is trained, and where.
+        loaded: the model that came in.
+        prepared: the training set.
+        settings: of the phase.
 
     Returns:
-        counts for the manifest: rows, tokens, steps, and the share of parameters that were trained.
+        counts for the manifest: rows, tokens, steps, the share of parameters that were trained, held-out losses.
+
+    Raises:
+        TrainingFailed: the training cannot succeed; its last checkpoint stays.
     """
+    check()
+    sharding.check(trainer)
     trainer.remove_callback(PrinterCallback)  # it prints every log as a dictionary
-    bar = ProgressBar(job.name, job.console)
-    trainer.add_callback(bar)
-    checkpoint = last_checkpoint(job.checkpoints)
-    try:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    finally:  # an interrupted bar would leave the terminal without its cursor
-        bar.close()
+    sets = held_sets(job.watched, job.data, loaded.tokenizer, rows=settings.gate.rows, max_length=settings.max_length)
+    with trainer.args.main_process_first(local=False):  # one process removes what is torn
+        checkpoint = last_checkpoint(job.checkpoints)
+    if checkpoint is not None:
+        check_checkpoint(checkpoint, trainer.model)
+    if checkpoint is not None and _Ending.of(checkpoint).finished:
+        ending = _Ending.of(checkpoint)
+        _load(trainer, sibling(checkpoint, ending.standing.kept_step or ending.steps))
+    else:
+        ending = _train(trainer, job, settings, loaded, sets, checkpoint)
     trainer.save_model(str(job.folder))
-    # It holds absolute paths and a pickle; the recipe and the manifest say the same in the open.
-    (job.folder / "training_args.bin").unlink(missing_ok=True)
-    loaded.tokenizer.save_pretrained(str(job.folder))
-    write_json_lines(job.folder / LOG, trainer.state.log_history)
-    _remove(job.checkpoints)
-    weights = list(trainer.model.parameters())
-    total = sum(weight.numel() for weight in weights)
-    trained = sum(weight.numel() for weight in weights if weight.requires_grad)
-    return {
-        **prepared.counts,
-        "steps": trainer.state.global_step,
-        "parameters": total,
-        "trained_parameters": trained,
-        "trained_share_percent": round(100 * trained / total, 3),
-    }
+    trainer.accelerator.wait_for_everyone()
+    if trainer.is_world_process_zero():
+        # It holds absolute paths and a pickle; the recipe and the manifest say the same in the open.
+        (job.folder / "training_args.bin").unlink(missing_ok=True)
+        (job.folder / OFFENDING).unlink(missing_ok=True)  # of a try before this one
+        loaded.tokenizer.save_pretrained(str(job.folder))
+        draw(job.folder, job.name)
+        remove(job.checkpoints)
+    return {**prepared.counts, **ending.counts(sets), **_parameters(trainer.model)}
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end; what a kill left half-written is removed."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
-    whole = [path for path in found if _is_whole(path)]
-    for path in found:
-        if path not in whole:
-            _remove(path)
-    return whole[-1] if whole else None
+@dataclass(slots=True)
+class _Ending:
+    """Where a training came to its end, or what a checkpoint knows of it."""
+
+    steps: int
+    last_step: int
+    tokens: int
+    standing: Standing
+
+    @classmethod
+    def of(cls, checkpoint: Path) -> _Ending:
+        state = state_of(checkpoint)
+        held = {name: kept["attributes"] for name, kept in state["stateful_callbacks"].items()}
+        standing = Standing(**held[ForgettingGate.__name__]) if ForgettingGate.__name__ in held else Standing()
+        return cls(state["global_step"], state["max_steps"], held[Meter.__name__]["tokens"], standing)
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to train: the trainer itself would do one step more."""
+        return self.steps >= self.last_step or bool(self.standing.stopped)
+
+    def counts(self, sets: Mapping[str, Held]) -> dict[str, Any]:
+        return {"steps": self.steps, "trained_tokens": self.tokens, **counts_of(self.standing, sets)}
 
 
-def _is_whole(checkpoint: Path) -> bool:
-    """The trainer writes its state last, so a state that can be read stands for the rest; a removal takes any file."""
+def _train(
+    trainer: Any, job: Job, settings: PhaseSettings, loaded: Loaded, sets: Mapping[str, Held], checkpoint: Path | None
+) -> _Ending:
+    meter = Meter()
+    metrics = Metrics(job.folder, meter, settings.tensorboard)
+    bar = ProgressBar(job.name, job.console, meter)
+    watch = Watch(job.data, job.folder, job.checkpoints, loaded.tokenizer, settings.divergence_factor, meter)
+    gate = _gate(trainer, job, settings, sets, metrics, meter) if sets else None
+    # In this order: what counts, what writes, what judges (its reason is in the log by then), what sees to checkpoints.
+    for callback in (meter, metrics, bar, watch, gate, Checkpoints(meter)):
+        if callback is not None:
+            trainer.add_callback(callback)
     try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    weights = any(checkpoint.glob("*.safetensors")) or any(checkpoint.glob("*.bin"))
-    return weights and all((checkpoint / name).is_file() for name in ("optimizer.pt", "scheduler.pt"))
+        with out_of_memory(settings.max_length, trainer.args):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except Exception:
+        if trainer.args.world_size == 1:
+            last_checkpoint(job.checkpoints)  # what a full disk left half-written takes its room
+        raise
+    finally:  # an interrupted bar would leave the terminal without its cursor
+        for closing in (bar, metrics, meter):
+            closing.close()
+    return _Ending(
+        trainer.state.global_step, trainer.state.max_steps, meter.tokens, gate.standing if gate else Standing()
+    )
 
 
-def _remove(folder: Path) -> None:
-    """Delete a folder under another name: killed half-way, what is left is taken for nothing that it is not."""
-    if folder.exists():
-        condemned = folder.with_name(f"removing-{folder.name}")
-        shutil.rmtree(condemned, ignore_errors=True)
-        folder.rename(condemned)
-        shutil.rmtree(condemned, ignore_errors=True)
+def _gate(
+    trainer: Any, job: Job, settings: PhaseSettings, sets: Mapping[str, Held], metrics: Metrics, meter: Meter
+) -> ForgettingGate:
+    add_token_loss(trainer.model)  # before the trainer wraps it
+    objective = Objective(settings.beta, settings.mu) if isinstance(settings, DfpoSettings) else Objective()
+    return ForgettingGate(sets, settings.gate, metrics, meter, say_on(job.console, job.name), objective)
+
+
+class _Loaded(Exception):
+    """The weights of a checkpoint are in the model."""
+
+
+class _LoadOnly(TrainerCallback):  # type: ignore[misc]
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        raise _Loaded
+
+
+def _load(trainer: Any, checkpoint: Path) -> None:
+    """Let the trainer load a checkpoint in the way that fits how the model is sharded, and do nothing else."""
+    trainer.add_callback(_LoadOnly())
+    with contextlib.suppress(_Loaded):
+        trainer.train(resume_from_checkpoint=str(checkpoint))
+
+
+def _parameters(model: Any) -> dict[str, Any]:
+    weights = list(model.parameters())
+    # In ZeRO-3 a weight that is shared out has no entries of its own.
+    sizes = [(getattr(weight, "ds_numel", weight.numel()), weight.requires_grad) for weight in weights]
+    total = sum(size for size, _ in sizes)
+    trained = sum(size for size, trains in sizes if trains)
+    share = round(100 * trained / total, 3)
+    return {"parameters": total, "trained_parameters": trained, "trained_share_percent": share}

@@ -11,6 +11,7 @@ import difflib
 import json
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -30,12 +31,26 @@ OWNED = {
     "loss_type": "the phase's loss is fixed by the method",
     "loss_weights": "set 'mu' of this phase",
     "resume_from_checkpoint": "a killed run resumes by itself",
-    "report_to": "loss curves are in the run's report",
+    "report_to": "set 'tensorboard' of this phase; curves are in the run's report anyway",
     "disable_tqdm": "progress is shown by pedgpt",
     "remove_unused_columns": "the sets hold what is used and nothing else",
     "save_only_model": "a killed run could not go on",
     "eval_strategy": "every model is measured in the evaluation",
     "do_eval": "every model is measured in the evaluation",
+    "save_total_limit": "the newest and the best checkpoint are kept",
+    "logging_nan_inf_filter": "a loss that is not finite stops the phase",
+    "include_num_input_tokens_seen": "tokens are counted by pedgpt",
+    "label_smoothing_factor": "the loss is the paper's and has no such term",
+    "use_liger_kernel": "the loss is fused already",
+    "activation_offloading": "use gradient checkpointing",
+    "neftune_noise_alpha": "its noise depends on the length of a sequence, which packing changes",
+    "dataloader_drop_last": "every row is used",
+    "auto_find_batch_size": "set per_device_train_batch_size or max_length",
+    "train_sampling_strategy": "packs are balanced by length already",
+    "average_tokens_across_devices": "the loss is a mean over all tokens",
+    **dict.fromkeys(
+        ("load_best_model_at_end", "metric_for_best_model", "greater_is_better"), "set 'gate' of this phase"
+    ),
     **dict.fromkeys(
         (
             "label_smoothing",
@@ -49,13 +64,15 @@ OWNED = {
     ),
     **dict.fromkeys(
         ("precompute_ref_log_probs", "precompute_ref_batch_size", "sync_ref_model", "ref_model_mixup_alpha"),
-        "the reference is the frozen SFT model",
+        "set 'reference' of this phase",
     ),
     **dict.fromkeys(
         ("assistant_only_loss", "completion_only_loss", "dataset_text_field", "chat_template_path", "eos_token"),
         "rows come as tokens with their labels; set model.chat_template for another template",
     ),
 }
+CORPUS = "corpus"
+"""What mixtures and counts call the set that the corpus built"""
 _AT_LEAST_ONE = ("per_device_train_batch_size", "gradient_accumulation_steps", "logging_steps", "save_steps")
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -76,13 +93,45 @@ def trainer_arguments(kind: str) -> dict[str, list[str]]:
     return arguments
 
 
+class GateSettings(Settings):
+    """The forgetting gate and early stopping: held-out losses that are measured while a phase trains."""
+
+    every_steps: int = Field(default=100, ge=1)
+    """Measured before the first step, every so many steps, and after the last one"""
+    rows: int = Field(default=64, ge=1)
+    """Rows measured of each held-out set at the most; always the same ones"""
+    max_rise: float | None = Field(default=0.1, ge=0)
+    """How far the held-out loss of general rows and of earlier phases may rise above that of the model that came in, in
+    nats a token (0.1 is 10.5 % of perplexity); more stops the phase, and the best checkpoint that obeys is kept. null
+    only shows it"""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after so many measurements without a lower loss of the phase's own held-out rows, and keep the best; null
+    trains to the last step"""
+
+
 class PhaseSettings(Settings):
     """What every phase has."""
+
+    def files(self, folder: Path) -> list[Path]:
+        """Files of the user's own that the phase reads."""
+        del folder
+        return []
+
+    def resolved(self, folder: Path) -> Self:
+        """The same with absolute paths."""
+        del folder
+        return self
 
     trainer_kind: ClassVar[str] = "sft"
 
     max_length: int = Field(default=1024, ge=16)
-    """Longest sequence in tokens. Dialogues that are longer are left out and counted, never cut"""
+    """Longest sequence in tokens. What becomes of longer dialogues is said by `too_long`; they are always counted"""
+    gate: GateSettings = GateSettings()
+    """Held-out losses on the way: what stops a phase that forgets, or that learns no more"""
+    divergence_factor: float | None = Field(default=5.0, gt=1)
+    """Stop when three logged losses in a row are more than this many times their running median; null never does"""
+    tensorboard: bool = False
+    """Write event files for TensorBoard into the phase's folder"""
     trainer: dict[str, Any] = Field(default_factory=dict)
     """TRL's training arguments by their own names, for example learning_rate, num_train_epochs, max_steps"""
 
@@ -96,7 +145,8 @@ class PhaseSettings(Settings):
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f"; did you mean '{near[0]}'?" if near else ""
                 raise ValueError(f"trainer.{name} is no training argument of TRL{hint}")
-            _check_type(name, value, known[name])
+            # transformers documents fsdp: true, and annotates only the older text
+            _check_type(name, value, [*known[name], *(["bool"] if name == "fsdp" else [])])
         return self
 
     @model_validator(mode="after")
@@ -148,19 +198,115 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, str)
 
 
-class CptSettings(PhaseSettings):
+class SetSettings(Settings):
+    """A set of the user's own beside the corpus's: Parquet, or JSON lines, of the data contract."""
+
+    path: Path
+    """A .parquet or .jsonl file, relative to the recipe. Only its column `messages` (of CPT `text`) must be there"""
+    name: str | None = None
+    """What counts and mixtures call it; null takes the file's name without its ending"""
+    weight: float | None = Field(default=None, gt=0, le=1)
+    """Its share of the phase's tokens; the rest to 1 has the corpus's set, together with the sets without a weight.
+    Where no set has one, every row comes once a pass"""
+
+    @property
+    def title(self) -> str:
+        """The name, given or from the file."""
+        return self.name or self.path.stem
+
+
+class MixedSettings(PhaseSettings):
+    """What a phase has whose set can be a mixture."""
+
+    data: list[SetSettings] = Field(default_factory=list)
+    """Sets of your own beside the corpus's. They are taken as they are: neither de-identified nor checked against what
+    is held out"""
+    mixture: dict[str, float] | None = None
+    """Share of each part in the phase's tokens, whatever their sum. A part is a set (`corpus`, or a name from `data`),
+    a source, `general`, a task, a form (`plain`, `instruction`) or a family; a row is of the first of these that is
+    named. Small parts are repeated, large ones are sampled, rows of no part are left out and counted. null: what the
+    corpus built"""
+
+    @model_validator(mode="after")
+    def _mixture_is_one(self) -> Self:
+        names = [own.title for own in self.data]
+        if twice := sorted({name for name in names if names.count(name) > 1 or name == CORPUS}):
+            raise ValueError(f"data: a set needs a name of its own, not {', '.join(twice)}; give it with 'name'")
+        if self.mixture is not None and (not self.mixture or min(self.mixture.values()) <= 0):
+            raise ValueError("mixture: every part needs a share above 0; leave out what is not meant")
+        weights = [own.weight for own in self.data if own.weight is not None]
+        if weights and self.mixture is not None:
+            raise ValueError("data has weights and there is a mixture; keep one, mixture can name the sets too")
+        if sum(weights) > 1 + 1e-9:
+            raise ValueError(f"the weights in data add up to {sum(weights):g}, and they are shares of one whole")
+        return self
+
+    def files(self, folder: Path) -> list[Path]:
+        """The files of the phase's own sets, relative ones from the recipe's folder on."""
+        return [(folder / own.path.expanduser()).resolve() for own in self.data]
+
+    def resolved(self, folder: Path) -> Self:
+        """The same with absolute paths."""
+        own = [one.model_copy(update={"path": path}) for one, path in zip(self.data, self.files(folder), strict=True)]
+        return self.model_copy(update={"data": own})
+
+
+class CptSettings(MixedSettings):
     """Phase 1: continued pre-training with the hybrid instruction mechanism; loss on all tokens, texts packed."""
 
+    tokens: int | None = Field(default=None, ge=1)
+    """Train on exactly so many tokens: rows in random order, again where they are too few, the last text cut. null goes
+    by trainer.num_train_epochs or trainer.max_steps, a pass having as many tokens as the set"""
 
-class SftSettings(PhaseSettings):
-    """Phase 2: full-parameter supervised fine-tuning; loss on every assistant turn."""
+    @model_validator(mode="after")
+    def _budget_is_one(self) -> Self:
+        for name in ("max_steps", "num_train_epochs"):
+            if self.tokens is not None and name in self.trainer:
+                raise ValueError(f"tokens and trainer.{name} both say how long to train; keep one")
+        return self
+
+    @property
+    def one_pass(self) -> Self:
+        """The same with the training arguments of a token budget, which is one pass over what was drawn."""
+        if self.tokens is None:
+            return self
+        return self.model_copy(update={"trainer": {**self.trainer, "num_train_epochs": 1}})
+
+
+class DialogueSettings(MixedSettings):
+    """What the phases have that train on dialogues."""
 
     packing: bool = True
     """Several dialogues in one sequence, without attention across their boundaries"""
+    too_long: Literal["drop", "cut", "error"] = "drop"
+    """Dialogues longer than max_length: drop leaves them out, cut keeps the beginning up to the last whole answer that
+    fits, error stops; all are counted"""
+
+
+class SftSettings(DialogueSettings):
+    """Phase 2: full-parameter supervised fine-tuning; loss on every assistant turn."""
+
+
+class PreferenceAdapter(Settings):
+    """The adapter that preference training trains where it does not train the whole model."""
+
+    kind: Literal["lora", "experts"] = "lora"
+    """LoRA, which is merged when the phase is done, or universal-specific experts, which cannot be merged: the result
+    is an adapter folder then, and phase 4 cannot go on from it"""
+    r: int = Field(default=16, ge=1)
+    """Rank, of each expert where there are experts"""
+    lora_alpha: float = Field(default=32, gt=0)
+    """Scaling is lora_alpha / r"""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout on the adapter's input"""
+    target_modules: Literal["ffn", "attention", "all-linear"] | list[str] = "all-linear"
+    """Adapted linear layers: ffn, attention, all-linear, or a list of module names"""
+    num_experts: int = Field(default=3, ge=1)
+    """Specific experts, of kind experts; the universal one comes on top"""
 
 
 class DfpoSettings(PhaseSettings):
-    """Phase 3: direct following preference optimisation, full-parameter, against the frozen SFT model."""
+    """Phase 3: direct following preference optimisation against the frozen SFT model; full-parameter or an adapter."""
 
     trainer_kind: ClassVar[str] = "dpo"
 
@@ -168,13 +314,42 @@ class DfpoSettings(PhaseSettings):
     """Strength of the preference term (the release's default)"""
     mu: float = Field(default=1.0, ge=0)
     """Weight of the likelihood of the preferred answer; 0 is plain DPO"""
+    reference: Literal["live", "precomputed", "adapter"] = "live"
+    """What the policy is compared with, always the model that came in: a frozen copy beside it (live), its values
+    computed once before training (precomputed: no second model in memory, faster from the first epoch on), or the
+    model with its adapter off (adapter: only the adapter is trained)"""
+    adapter: PreferenceAdapter = PreferenceAdapter()
+    """What is trained with reference: adapter"""
+    share_prompt: bool = True
+    """Put the prompt through the model once for both answers, where the model can"""
+    too_long: Literal["drop", "error"] = "drop"
+    """Pairs longer than max_length with either answer: drop leaves them out and counts them, error stops"""
+    chosen_fall: float | None = Field(default=0.1, gt=0)
+    """Warn when the preferred answers lose more than this against their start, in nats a token; null never does"""
+    style_auc: float | None = Field(default=0.75, ge=0.5, le=1)
+    """Warn when style alone tells the sides apart with a larger area under the curve (0.5 is not at all, 1 wholly);
+    null never does"""
+
+    @model_validator(mode="after")
+    def _adapter_is_used(self) -> Self:
+        if self.adapter != PreferenceAdapter() and self.reference != "adapter":
+            raise ValueError("adapter has no effect without reference: adapter; set that, or leave adapter out")
+        return self
 
 
-class ExpertsSettings(PhaseSettings):
+class ExpertsSettings(DialogueSettings):
     """Phase 4: LoRA with a mixture of universal-specific experts on the three pediatric tasks."""
 
-    packing: bool = True
-    """Several dialogues in one sequence, without attention across their boundaries"""
+    task_sampling: Literal["as_built", "balanced", "temperature"] = "as_built"
+    """Tokens of each pediatric task in a pass: as the corpus built them (equal numbers of rows), equal numbers of
+    tokens, or in proportion to the task's tokens to the power of 1 / temperature"""
+    temperature: float = Field(default=2.0, ge=1)
+    """Of task_sampling temperature: 1 leaves the tasks as large as they are, more makes them more equal"""
+    max_repeats: int = Field(default=4, ge=1)
+    """How often a row may come in a pass where tasks are sampled or general rows drawn; where it is not enough, a task
+    has fewer tokens"""
+    general_replay: float | None = Field(default=None, ge=0, le=0.5)
+    """Share of the tokens that are general rows, against forgetting; null takes those that the corpus put in"""
     r: int = Field(default=8, ge=1)
     """Rank of each expert"""
     lora_alpha: float = Field(default=16, gt=0)
@@ -187,3 +362,14 @@ class ExpertsSettings(PhaseSettings):
     """Dropout on the experts' input"""
     noise: bool = True
     """Noise on the router while training"""
+    balance_coefficient: float = Field(default=0.0, ge=0)
+    """Weight of a loss that makes the experts share the tokens evenly; the method has none"""
+    use_rslora: bool = False
+    """Scaling is lora_alpha / sqrt(r) instead"""
+
+    @model_validator(mode="after")
+    def _sampling_is_one(self) -> Self:
+        sampled = self.task_sampling != "as_built" or self.general_replay is not None
+        if sampled and (self.mixture is not None or any(own.weight is not None for own in self.data)):
+            raise ValueError("task_sampling or general_replay, and a mixture or weights in data: keep one of the two")
+        return self

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from pediatricsgpt.models.load import load
-from pediatricsgpt.training.data import dialogue_set
+from pediatricsgpt.training.data import dialogue_set, tell
 from pediatricsgpt.training.phase import Job, supervised
 from pediatricsgpt.training.settings import SftSettings
 
@@ -20,5 +20,6 @@ def train(job: Job, settings: SftSettings) -> dict[str, Any]:
         counts for the manifest.
     """
     loaded = load(job.model, dtype="float32", trainable=True)
-    prepared = dialogue_set(job.data, loaded.tokenizer, settings.max_length)
+    prepared = dialogue_set(job.data, loaded.tokenizer, settings.max_length, settings, job.seed)
+    tell(job.console, job.name, prepared)
     return supervised(job, settings, loaded, prepared, packing="bfd" if settings.packing else None)

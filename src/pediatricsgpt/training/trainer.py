@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from pediatricsgpt.errors import UserError
+from pediatricsgpt.experts import with_balance
 from pediatricsgpt.models.segments import use_segments
 from pediatricsgpt.training.batches import PackedRows, Packing, Packs, Piece, lengths_of, pieces, single
 from pediatricsgpt.training.token_loss import add_token_loss
@@ -116,9 +117,10 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
             self._verified = True
         loss = _loss(model, inputs)
         if num_items_in_batch is None:
-            loss = loss / max(len(inputs["loss_positions"]), 1)
+            part = 1 / max(len(inputs["loss_positions"]), 1)
         else:  # gradients are averaged over processes, the tokens are counted over all
-            loss = loss * (self.accelerator.num_processes / num_items_in_batch.clamp(min=1))
+            part = self.accelerator.num_processes / num_items_in_batch.clamp(min=1)
+        loss = with_balance(model, loss * part, len(inputs["loss_positions"]) * part)
         return (loss, {}) if return_outputs else loss
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pediatricsgpt.evaluation.statistics import Difference, Interval
@@ -73,7 +73,7 @@ class Axis:
         return round(100 * (value - self.low) / (self.high - self.low), 2)
 
 
-def line_chart(title: str, series: dict[str, Sequence[Point]]) -> LineChart | None:
+def line_chart(title: str, series: Mapping[str, Sequence[Point]]) -> LineChart | None:
     """Curves of (step, value); None where there is no finite value.
 
     Values that are not finite are left out; more than 240 are averaged in equal runs. Both is said in `note`.

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from pediatricsgpt.evaluation.compare import MODELS, Change, Compared, changes
-from pediatricsgpt.evaluation.evaluate import LOSS, SCORES
+from pediatricsgpt.evaluation.evaluate import LOSS, SCORES, TEXT_LOSS
+from pediatricsgpt.evaluation.likelihood import change as change_of_loss
 from pediatricsgpt.evaluation.metrics import METRICS
 from pediatricsgpt.evaluation.report.charts import Axis, axis
 from pediatricsgpt.evaluation.report.files import RunFiles, expected
-from pediatricsgpt.evaluation.statistics import Interval
+from pediatricsgpt.evaluation.statistics import SEED, Difference, Interval
 from pediatricsgpt.records import AGE_BANDS, PEDIATRIC_TASKS
 
 GROUP_METRIC = "rouge-l"
@@ -30,6 +31,30 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
+class LossChange:
+    """What became of the loss between two models on the same rows, in nats per token; less is better."""
+
+    model: str
+    before: str
+    on: str
+    """`dialogues` or `texts`"""
+    difference: Difference
+
+
+@dataclass(frozen=True, slots=True)
+class Perplexity:
+    """One group of texts under every model that was measured on it."""
+
+    kind: str
+    """`all`, `form` or `source`"""
+    name: str
+    rows: int
+    tokens: int
+    values: Sequence[tuple[str, Interval]]
+    """Model and perplexity"""
+
+
+@dataclass(frozen=True, slots=True)
 class Losses:
     """Held-out loss of all models that have one."""
 
@@ -37,6 +62,11 @@ class Losses:
     axis: Axis | None
     same: bool
     """Whether all were measured on equally many rows and tokens"""
+    changes: Sequence[LossChange]
+    """From each model to the next, on the same rows"""
+    change_axis: Axis | None
+    texts: Sequence[Perplexity]
+    """Perplexity on texts: of all, then by form, then by source"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +129,55 @@ def losses(run: RunFiles) -> Losses:
                 value = _interval(loss, "rows")
                 found.append(Loss(model, value, int(loss["tokens"]), int(loss["left_out_too_long"])))
     same = len({(loss.value.n, loss.tokens) for loss in found}) < 2
-    return Losses(found, axis([(loss.value.low, loss.value.high) for loss in found]), same)
+    changed = [*_loss_changes(run, LOSS, "dialogues"), *_loss_changes(run, TEXT_LOSS, "texts")]
+    ends = [(one.difference.low, one.difference.high) for one in changed]
+    return Losses(
+        found,
+        axis([(loss.value.low, loss.value.high) for loss in found]),
+        same,
+        changed,
+        axis(ends, zero=True),
+        _perplexities(run),
+    )
+
+
+def _loss_changes(run: RunFiles, file: str, on: str) -> list[LossChange]:
+    """From each measured model to the next; none where a file keeps no rows or the two saw other tokens."""
+    found: list[LossChange] = []
+    before: tuple[str, list[dict[str, Any]]] | None = None
+    for model in MODELS:
+        name = f"evaluation/{model}/{file}"
+        loss = run.json(name)
+        if loss is None:
+            continue
+        with expected(run.folder / name):
+            items = [dict(item) for item in loss.get("items", ())]
+            difference = change_of_loss(before[1], items, SEED) if before else None
+            if before and difference is not None:
+                found.append(LossChange(model, before[0], on, difference))
+        before = (model, items)
+    return found
+
+
+def _perplexities(run: RunFiles) -> list[Perplexity]:
+    groups: dict[tuple[str, str], list[tuple[str, int, int, Interval]]] = {}
+    for model in MODELS:
+        name = f"evaluation/{model}/{TEXT_LOSS}"
+        loss = run.json(name)
+        if loss is None:
+            continue
+        with expected(run.folder / name):
+            named = [("all", "", loss["whole"])]
+            named += [("form", form, one) for form, one in loss["by_form"].items()]
+            named += [("source", source, one) for source, one in loss["by_source"].items()]
+            for kind, value, one in named:
+                rows = int(one["rows"])
+                interval = Interval(float(one["ppl"]), float(one["ppl_low"]), float(one["ppl_high"]), rows)
+                groups.setdefault((kind, value), []).append((model, rows, int(one["tokens"]), interval))
+    return [
+        Perplexity(kind, value, rows[-1][1], rows[-1][2], [(model, interval) for model, _, _, interval in rows])
+        for (kind, value), rows in groups.items()
+    ]
 
 
 def measured(run: RunFiles, items: Sequence[Compared]) -> Measured | None:

@@ -4,28 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from pediatricsgpt.curves import METRICS, OWN, curve
+from pediatricsgpt.curves import charts as charts_of
 from pediatricsgpt.evaluation.compare import MODELS
 from pediatricsgpt.evaluation.report import words
-from pediatricsgpt.evaluation.report.charts import LineChart, Point, line_chart
+from pediatricsgpt.evaluation.report.charts import LineChart, line_chart
 from pediatricsgpt.evaluation.report.files import PHASES, TRAIN_SETS, RunFiles, expected
-from pediatricsgpt.manifest import Manifest
-
-LOG = "training.jsonl"
-
-# Title of a chart -> name of a curve -> field of the trainer's log.
-_LOSS = {"training loss": {"loss": "loss"}}
-_PREFERENCE_CHARTS = {
-    "the two terms of the loss": {"preference": "loss/preference", "likelihood": "loss/likelihood"},
-    "log-probability of the answers": {"chosen": "logps/chosen", "rejected": "logps/rejected"},
-    "its change since the SFT model, times beta": {"chosen": "rewards/chosen", "rejected": "rewards/rejected"},
-    "margin of chosen over rejected": {"margin": "rewards/margins"},
-    "share of pairs ranked rightly": {
-        "plain": "rewards/accuracies",
-        "per token": "rewards/accuracies_length_normalised",
-    },
-}
+from pediatricsgpt.manifest import MANIFEST, Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +31,17 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldOut:
+    """The loss of a watched set before and after a phase."""
+
+    name: str
+    before: float
+    after: float
+    rows: int
+    own: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Phase:
     """One phase of training; without a manifest it has not run."""
 
@@ -52,8 +51,12 @@ class Phase:
     data: str
     manifest: Manifest | None
     learning_rate: Any
-    charts: Sequence[LineChart]
-    steps_logged: int
+    charts: Sequence[tuple[LineChart, int]]
+    """Each with the number of values that were logged for it"""
+    held_out: Sequence[HeldOut]
+    """What was measured on the way, with the phase's own rows last"""
+    stopped: str
+    """Why the phase ended before its last step, if it did"""
     passes: float | None
     """How often the phase went over its data; below one it has seen only a part"""
     ending: Ending | None
@@ -97,12 +100,7 @@ def parameters(run: RunFiles) -> int | None:
 def _phase(run: RunFiles, name: str, before: str) -> Phase:
     manifest = run.manifest(name)
     log = _log(run, name) if manifest else []
-    preference = any("loss/preference" in line for line in log)
-    wanted = {**_LOSS, **(_PREFERENCE_CHARTS if preference else {})}
-    charts = [
-        line_chart(title, {curve: _curve(log, field) for curve, field in curves.items()})
-        for title, curves in wanted.items()
-    ]
+    charts = [(line_chart(title, curves), max(map(len, curves.values()))) for title, curves in charts_of(log).items()]
     settings = manifest.settings if manifest and isinstance(manifest.settings, dict) else {}
     return Phase(
         name,
@@ -111,27 +109,28 @@ def _phase(run: RunFiles, name: str, before: str) -> Phase:
         TRAIN_SETS[name],
         manifest,
         (settings.get("trainer") or {}).get("learning_rate"),
-        [chart for chart in charts if chart is not None],
-        len(_curve(log, "loss")),
+        [(chart, n) for chart, n in charts if chart is not None],
+        _held_out(manifest),
+        str(manifest.counts.get("stopped", "")) if manifest else "",
         log[-1].get("epoch") if log else None,
         _ending(log, settings.get("beta")),
     )
 
 
 def _log(run: RunFiles, name: str) -> list[dict[str, Any]]:
-    """The trainer's log without its summary, whose values are the last step's once more."""
-    path = f"{name}/{LOG}"
+    path = f"{name}/{METRICS}"
     lines = run.lines(path)
     with expected(run.folder / path):
-        return [dict(line) for line in lines or [] if "train_runtime" not in line]
+        return [dict(line) for line in lines or []]
 
 
-def _curve(log: Sequence[dict[str, Any]], field: str) -> list[Point]:
-    return [
-        (float(line["step"]), float(line[field]))
-        for line in log
-        if isinstance(line.get(field), int | float) and isinstance(line.get("step"), int)
-    ]
+def _held_out(manifest: Manifest | None) -> list[HeldOut]:
+    if manifest is None:
+        return []
+    found = manifest.counts.get("held_out", {})
+    with expected(Path(manifest.node) / MANIFEST):
+        rows = [HeldOut(name, one["before"], one["after"], one["rows"], name == OWN) for name, one in found.items()]
+    return sorted(rows, key=lambda row: row.own)
 
 
 def _ending(log: Sequence[dict[str, Any]], beta: Any) -> Ending | None:
@@ -141,7 +140,7 @@ def _ending(log: Sequence[dict[str, Any]], beta: Any) -> Ending | None:
     same pair's log-probability against that of the model before.
     """
     names = ("rewards/chosen", "rewards/rejected", "rewards/accuracies", "rewards/accuracies_length_normalised")
-    curves = [[value for _, value in _curve(log, name)] for name in names]
+    curves = [[value for _, value in curve(log, name)] for name in names]
     n = -(-len(curves[0]) // 4)
     if not n or not isinstance(beta, int | float) or len({len(curve) for curve in curves}) > 1:
         return None

@@ -1,0 +1,158 @@
+"""Reading what a phase trains on: the set that the corpus built, and the user's own beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pediatricsgpt.errors import UserError
+from pediatricsgpt.records import read_json_lines, read_rows
+from pediatricsgpt.training.settings import CORPUS, SetSettings
+
+Contract = Literal["cpt", "instruction"]
+
+_NEEDED: dict[Contract, str] = {"cpt": "text", "instruction": "messages"}
+# By which columns a set of each contract is known, the most telling first.
+_KNOWN_BY = (
+    ("record", ("title", "pediatric")),
+    ("preference", ("prompt", "chosen", "rejected")),
+    ("instruction", ("messages",)),
+    ("cpt", ("text",)),
+)
+_ROLES = ("system", "user", "assistant")
+_GENERAL_KIND = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a row is called in counts and mixtures."""
+
+    set: str
+    source: str
+    form: str
+    task: str
+    family: str
+    general: bool
+
+    def part(self, names: Mapping[str, Any]) -> str | None:
+        """The first of these names that means this row: of its set, its source, `general`, task, form or family."""
+        own = (self.set, self.source, "general" if self.general else "", self.task, self.form, self.family)
+        return next((name for name in own if name in names), None)
+
+
+@dataclass(slots=True)
+class Item:
+    """A row with its place, for errors."""
+
+    row: dict[str, Any]
+    label: Label
+    where: str
+
+
+def read(path: Path, own: Sequence[SetSettings], contract: Contract) -> tuple[list[Item], int]:
+    """The rows of the corpus's set and of the user's own, one set behind the other.
+
+    Args:
+        path: the set that the corpus built.
+        own: sets of the user, their paths absolute.
+        contract: what the phase trains on.
+
+    Returns:
+        the rows, and how many of the user's were left out because their `split` is not `train`.
+
+    Raises:
+        UserError: a set is missing, empty, of another contract, or a row cannot be read; the file and row are named.
+    """
+    items: list[Item] = []
+    held_out = 0
+    for name, file in [(CORPUS, path), *((one.title, one.path) for one in own)]:
+        before = len(items)
+        for item in _items(name, file, contract):
+            if item.row.get("split") in (None, "", "train"):
+                items.append(item)
+            else:
+                held_out += 1
+        if len(items) == before:
+            raise UserError("this set has no row to train on; check what was written into it, or leave it out", file)
+    if contract == "instruction":
+        _answers_in_each(items, path, own)
+    return items, held_out
+
+
+def _answers_in_each(items: Sequence[Item], path: Path, own: Sequence[SetSettings]) -> None:
+    answered = {item.label.set for item in items if any(turn["role"] == "assistant" for turn in item.row["messages"])}
+    for name, file in [(CORPUS, path), *((one.title, one.path) for one in own)]:
+        if name not in answered:
+            raise UserError(
+                "no row of this set has an assistant turn, so nothing would carry loss; every row of `messages` needs "
+                "a turn with the role assistant",
+                file,
+            )
+
+
+def _items(name: str, file: Path, contract: Contract) -> Iterator[Item]:
+    if file.suffix not in (".jsonl", ".parquet"):
+        raise UserError("a set is Parquet (.parquet) or JSON lines (.jsonl); convert this file", file)
+    rows = _json_rows(file) if file.suffix == ".jsonl" else _parquet_rows(file)
+    for where, row in rows:
+        if not isinstance(row, dict):
+            raise UserError(f"a row must be an object with '{_NEEDED[contract]}'", where)
+        _of_contract(row, contract, where)
+        (_check_text if contract == "cpt" else _check_messages)(row, where)
+        yield Item(row, _label(name, row), where)
+
+
+def _json_rows(file: Path) -> Iterator[tuple[str, Any]]:
+    for number, row in read_json_lines(file):
+        yield f"{file}:{number}", row
+
+
+def _parquet_rows(file: Path) -> Iterator[tuple[str, Any]]:
+    for number, row in enumerate(read_rows(file), 1):
+        yield f"{file}, row {number}", row
+
+
+def _of_contract(row: Mapping[str, Any], contract: Contract, where: str) -> None:
+    needed = _NEEDED[contract]
+    found = next((name for name, columns in _KNOWN_BY if all(column in row for column in columns)), None)
+    if found == contract or (needed in row and found != "record"):
+        return
+    of = f"is of the data contract '{found}'" if found else f"has the fields {', '.join(map(str, row)) or 'none'}"
+    raise UserError(
+        f"this row {of}, and the phase needs '{contract}' with '{needed}'; give it a set of that kind", where
+    )
+
+
+def _check_text(row: Mapping[str, Any], where: str) -> None:
+    if not isinstance(row["text"], str) or not row["text"].strip():
+        raise UserError("'text' must be a text that is not empty; correct the row or leave it out", where)
+
+
+def _check_messages(row: Mapping[str, Any], where: str) -> None:
+    turns = row["messages"]
+    if not isinstance(turns, list) or not turns:
+        raise UserError("'messages' must be a list of turns that is not empty; correct the row or leave it out", where)
+    for number, turn in enumerate(turns, 1):
+        if not isinstance(turn, dict) or not isinstance(turn.get("content"), str) or turn.get("role") not in _ROLES:
+            raise UserError(
+                f"turn {number} of 'messages' must be {{role: {' | '.join(_ROLES)}, content: a text}}, not "
+                f"{str(turn)[:80]!r}; correct the row or leave it out",
+                where,
+            )
+
+
+def _label(name: str, row: Mapping[str, Any]) -> Label:
+    source = row.get("source") or {}
+    told = isinstance(source, dict)
+    task = str(row.get("task") or ("general" if "messages" in row else ""))
+    family = str(row.get("family") or "")
+    return Label(
+        set=name,
+        source=str(source.get("name") or name) if told else str(source),
+        form=str(row.get("form") or ("" if "messages" in row else "plain")),
+        task=task,
+        family=family,
+        general="general" in (task, family) or (told and "text" in row and source.get("kind") == _GENERAL_KIND),
+    )
