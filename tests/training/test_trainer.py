@@ -192,7 +192,7 @@ def test_an_adapter_trains_with_the_gradients_of_the_plain_loss(tmp_path: Path) 
 @pytest.mark.parametrize("kind", ["Gemma2", "Cohere", "Granite"])
 @pytest.mark.parametrize("size", [64, 5])
 def test_scaled_and_capped_logits_give_the_models_own_loss(kind: str, size: int, monkeypatch: Any) -> None:
-    from pediatricsgpt.training import token_loss
+    from pediatricsgpt.training import output_head
 
     transformers.set_seed(0)
     config = getattr(transformers, f"{kind}Config")(**SHAPE, head_dim=8, pad_token_id=0)
@@ -202,7 +202,7 @@ def test_scaled_and_capped_logits_give_the_models_own_loss(kind: str, size: int,
     expected.backward()
     own = gradients(model)
     model.zero_grad()
-    monkeypatch.setitem(token_loss._CHUNK_LOGITS, "cpu", size * 97)
+    monkeypatch.setitem(output_head.CHUNK_LOGITS, "cpu", size * 97)
     add_token_loss(model)
     loss = model(input_ids=ids, use_cache=False, loss_positions=torch.arange(199), targets=ids[0, 1:]).loss
     loss.backward()
@@ -290,10 +290,10 @@ def test_the_logits_of_everything_never_exist(tmp_path: Path) -> None:
     model = model_of("Qwen2")
     trainer = trainer_of(model, rows(40), tmp_path)
     packed = batch([(row["input_ids"], row["labels"]) for row in rows(40)])
-    from pediatricsgpt.training import token_loss
+    from pediatricsgpt.training import output_head
 
     with pytest.MonkeyPatch.context() as patch, Largest() as largest:
-        patch.setitem(token_loss._CHUNK_LOGITS, "cpu", 64 * 97)
+        patch.setitem(output_head.CHUNK_LOGITS, "cpu", 64 * 97)
         trainer.compute_loss(model, packed).backward()
     assert len(packed["loss_positions"]) > 300
     assert largest.rows <= 97  # the gradient of the head's own weight

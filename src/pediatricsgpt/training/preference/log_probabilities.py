@@ -6,25 +6,15 @@ are made twice, forward and backward, and never kept.
 
 from __future__ import annotations
 
-import functools
-import types
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import distributed
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 from transformers.utils import ModelOutput
 
 from pediatricsgpt.models.segments import sharing_prompts
-from pediatricsgpt.training.token_loss import (
-    _CHUNK_LOGITS,
-    _Gradients,
-    _is_plain,
-    _loss_to_gradient,
-    _scale_and_cap,
-)
+from pediatricsgpt.training.output_head import Gradients, OutputHead, base_of, loss_to_gradient, teach
 
 _MARK = "_answers_with_log_probabilities"
 
@@ -47,29 +37,15 @@ def add_log_probabilities(model: Any) -> None:
     Args:
         model: a causal LM of transformers, or an adapter around one; changed in place.
     """
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    if getattr(base, _MARK, False):
-        return
-    own = base.__dict__.get("forward")
 
-    @functools.wraps(type(base).forward)
-    def forward(
-        self: Any,
-        *args: Any,
-        answer_positions: Any = None,
-        answer_targets: Any = None,
-        prompts: Any = None,
-        **inputs: Any,
+    def answer(
+        own: Any, *args: Any, answer_positions: Any, answer_targets: Any, prompts: Any = None, **inputs: Any
     ) -> Any:
-        if answer_targets is None:
-            return own(*args, **inputs) if own else type(self).forward(self, *args, **inputs)
-        inputs.pop("labels", None)
         with sharing_prompts(prompts):
-            hidden = self.base_model(*args, **inputs).last_hidden_state
-        return AnswerOutput(log_probabilities=log_probabilities(self, hidden[0, answer_positions], answer_targets))
+            hidden = own.base_model(*args, **inputs).last_hidden_state
+        return AnswerOutput(log_probabilities=log_probabilities(own, hidden[0, answer_positions], answer_targets))
 
-    setattr(base, _MARK, True)
-    base.forward = types.MethodType(forward, base)
+    teach(base_of(model), _MARK, "answer_targets", answer)
 
 
 def log_probabilities(model: Any, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -83,22 +59,10 @@ def log_probabilities(model: Any, hidden: torch.Tensor, targets: torch.Tensor) -
     Returns:
         [n] float32.
     """
-    head = model.get_output_embeddings()
-    scale, cap = _scale_and_cap(model.config.get_text_config())
-    size = max(64, _CHUNK_LOGITS.get(hidden.device.type, 1 << 24) // model.config.get_text_config().vocab_size)
-    if _is_plain(head):
-        found: torch.Tensor = _Head.apply(hidden, head.weight, head.bias, targets, scale, cap, size)
-        return found
-    if distributed.is_initialized():
-        # Calling the head may gather its shards from all processes, so that all must call it equally often: once.
-        size = max(size, len(targets))
-
-    def of_chunk(part: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        logits = head(part).float() * scale
-        return -functional.cross_entropy(torch.tanh(logits / cap) * cap if cap else logits, wanted, reduction="none")
-
-    chunks = zip(hidden.split(size), targets.split(size), strict=True)
-    return torch.cat([checkpoint(of_chunk, part, wanted, use_reentrant=False) for part, wanted in chunks])
+    head = OutputHead.of(model, hidden.device.type)
+    if head.is_plain:
+        return head.fused(_Head, hidden, targets)
+    return -torch.cat(head.by_call(hidden, targets, "none"))
 
 
 class _Head(torch.autograd.Function):  # type: ignore[misc]
@@ -135,12 +99,12 @@ class _Head(torch.autograd.Function):  # type: ignore[misc]
         hidden, weight, bias, targets = ctx.saved_tensors
         scale, cap, size, dtype = ctx.how
         with torch.autocast(hidden.device.type, enabled=False):
-            grads = _Gradients.like(hidden, weight, bias, ctx.needs_input_grad, dtype)
+            grads = Gradients.like(hidden, weight, bias, ctx.needs_input_grad, dtype)
             matrix, shift = weight.to(dtype), None if bias is None else bias.to(dtype)
             for start in range(0, len(targets), size):
                 part = hidden[start : start + size].to(dtype)
                 logits = functional.linear(part, matrix, shift).float()
-                _loss_to_gradient(logits, targets[start : start + size], scale, cap)
+                loss_to_gradient(logits, targets[start : start + size], scale, cap)
                 logits.mul_(outer[0][start : start + size, None]).neg_()  # of the loss, so of minus what is answered
                 grads.add(logits.to(dtype), part, matrix, start)
         return (
