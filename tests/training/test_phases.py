@@ -17,15 +17,9 @@ from pediatricsgpt.training import cpt, expert_sft
 from pediatricsgpt.training.data import dialogue_set
 from pediatricsgpt.training.phase import Job, arguments
 from pediatricsgpt.training.settings import CptSettings, ExpertsSettings, SftSettings
-from tests.rows import instruction, text, write
+from tests.rows import text, write
+from tests.training.jobs import DIALOGUES
 
-DIALOGUES = [
-    instruction("孩子发烧怎么办", "先量体温。", "三十九度", "请就诊。"),
-    instruction("咳嗽", "多喝水。"),
-    instruction("黄疸", "多数是生理性的，但要观察。"),
-    instruction("腹泻两天", "口服补液盐，注意尿量。"),
-    instruction("疫苗", "按程序接种。"),
-] * 4
 TRAINER: dict[str, Any] = {
     "per_device_train_batch_size": 1,
     "learning_rate": 1.0e-3,

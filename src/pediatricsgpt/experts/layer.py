@@ -32,12 +32,12 @@ ROUTER_STD = 0.02
 MERGE_REFUSED = (
     "a mixture of universal-specific experts cannot be merged into its base model: the gates depend on each token, "
     "so no single weight matrix gives the same outputs. Keep the adapter beside the base model and load both, "
-    "or call unload() for the base model alone"
+    "or call unload() for the base model alone; merge_universal() merges the universal expert, which is exact"
 )
 
 
 class RouterLinear(nn.Linear):
-    """A linear map [..., d_in] -> [..., T] without bias that is stored and computed in float32, come what may.
+    """The weight [T, d_in] of a linear map without bias that is stored in float32, come what may; `gates` computes it.
 
     A gate computed in half precision moves every expert's share, and the weights' small updates get lost in it.
     Hence `.half()`, `.to(torch.bfloat16)` and the like move this module between devices but leave its type alone.
@@ -58,12 +58,6 @@ class RouterLinear(nn.Linear):
 
         super()._apply(in_float32, recurse)
         return self
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits [..., T] in float32 for x [..., d_in] of any floating type."""
-        with autocast_off(x.device.type):
-            # Mixed-precision sharding hands over a rounded copy of the weight: the product is float32 all the same.
-            return nn.functional.linear(x.float(), self.weight.float())
 
 
 class ExpertsLinear(nn.Module, BaseTunerLayer):  # PEFT takes layers named *Linear* into its `all-linear`
