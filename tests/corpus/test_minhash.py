@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pediatricsgpt.corpus.minhash import BANDS, enough_bands, gram_sets, sign
-from pediatricsgpt.corpus.shingles import characters, gram_hashes, jaccard, jaccard_from, mix, sort_unique
+from pediatricsgpt.corpus.shingles import (
+    characters,
+    forget_stale,
+    gram_hashes,
+    jaccard,
+    jaccard_from,
+    mix,
+    sort_unique,
+)
 from pediatricsgpt.text import key
 
 # A final sigma depends on its neighbours in Python's lower(), which no Chinese text has.
@@ -121,3 +131,14 @@ def test_the_number_of_bands_asked_for_misses_one_pair_in_50_000_at_most() -> No
         missed = sum(comb(BANDS, n) * equal**n * (1 - equal) ** (BANDS - n) for n in range(enough))
         assert missed < 2e-5
     assert enough_bands(1.0) == BANDS
+
+
+def test_kernels_compiled_before_a_change_are_compiled_again(tmp_path: Path) -> None:
+    old, new = tmp_path / "__pycache__/old.nbi", tmp_path / "deduplicate/__pycache__/new.nbi"
+    for place, time in ((old, 100), (new, 300)):
+        place.parent.mkdir(parents=True)
+        place.touch()
+        os.utime(place, (time, time))
+    forget_stale(tmp_path, changed=200)
+    assert not old.exists()
+    assert new.exists()

@@ -9,10 +9,12 @@ do it inside functions.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
@@ -32,10 +34,25 @@ _SPACE = 0x20
 _SEPARATOR = "\0"
 
 
+def forget_stale(folder: Path, changed: float) -> None:
+    """Remove what numba compiled below `folder` before the time `changed` (in seconds since 1970).
+
+    Kernels of other files call those of this one, and numba does not see it when this one alone is replaced: it would
+    go on with the old code.
+    """
+    for index in folder.rglob("*.nbi"):
+        with contextlib.suppress(OSError):  # somebody else was quicker, or the folder is not ours to write
+            if index.stat().st_mtime < changed:
+                index.unlink()
+
+
+forget_stale(Path(__file__).parent, Path(__file__).stat().st_mtime)
+
+
 def compiled(*signatures: str, inline: bool = False) -> Callable[[Function], Function]:
     """Numba's compiler with what all kernels share: fixed signatures, a cache on disk, no hold on other threads.
 
-    The cache looks at a kernel's own file only: who changes a kernel also touches the files whose kernels call it.
+    The cache looks at a kernel's own file only; `forget_stale` sees to those that call a kernel of this one.
     """
 
     def compile_(function: Function) -> Function:
