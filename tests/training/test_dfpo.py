@@ -15,7 +15,8 @@ from pediatricsgpt.curves import METRICS
 from pediatricsgpt.models.load import Loaded, load
 from pediatricsgpt.records import read_json_lines
 from pediatricsgpt.training import dfpo
-from pediatricsgpt.training.phase import Job, arguments
+from pediatricsgpt.training.arguments import arguments
+from pediatricsgpt.training.phase import Job
 from pediatricsgpt.training.preference.batches import batch
 from pediatricsgpt.training.preference.data import preference_set
 from pediatricsgpt.training.preference.trainer import DfpoTrainer
@@ -51,7 +52,7 @@ def _trainer(
     job = Job("dfpo", model_folder, path, tmp_path, 1, Console(quiet=True))
     return DfpoTrainer(
         loaded.model,
-        arguments(DPOConfig, job, settings, beta=BETA),
+        arguments(DPOConfig, job.checkpoints, job.seed, settings, beta=BETA),
         preference_set(path, loaded.tokenizer, 128).dataset,
         beta=BETA,
         mu=mu,

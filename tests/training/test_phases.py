@@ -14,8 +14,9 @@ from pediatricsgpt.curves import METRICS
 from pediatricsgpt.models.load import load
 from pediatricsgpt.records import read_json_lines
 from pediatricsgpt.training import cpt, expert_sft
+from pediatricsgpt.training.arguments import arguments
 from pediatricsgpt.training.data import dialogue_set
-from pediatricsgpt.training.phase import Job, arguments
+from pediatricsgpt.training.phase import Job
 from pediatricsgpt.training.settings import CptSettings, ExpertsSettings, SftSettings
 from tests.rows import text, write
 from tests.training.jobs import DIALOGUES
@@ -43,7 +44,7 @@ def test_packed_loss_is_unpacked_loss(model_folder: Path, tmp_path: Path) -> Non
     for packing in (True, False):
         job = _job(tmp_path, f"packing {packing}", model_folder, data)
         settings = SftSettings(max_length=256, trainer={"per_device_train_batch_size": 5})
-        args = arguments(SFTConfig, job, settings, packing=packing)
+        args = arguments(SFTConfig, job.checkpoints, job.seed, settings, packing=packing)
         trainer = SFTTrainer(model=loaded.model, args=args, train_dataset=rows, processing_class=loaded.tokenizer)
         batch = trainer.data_collator(list(trainer.train_dataset))
         losses[packing] = float(trainer.compute_loss(loaded.model.eval(), batch).detach())

@@ -51,14 +51,29 @@ def _finish(work: Run) -> None:
     console.print(f"report: {path}", highlight=False, soft_wrap=True)
 
 
-def plan(recipe: RecipeFile, changes: Set = None, name: Name = None, runs: Runs = Path("runs")) -> None:
+def plan(
+    recipe: RecipeFile,
+    changes: Set = None,
+    name: Name = None,
+    runs: Runs = Path("runs"),
+    gpu: Annotated[
+        bool | None,
+        typer.Option(
+            "--gpu/--cpu", help="Memory and precision as on a GPU, or as on a CPU.", show_default="this machine"
+        ),
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="GPUs (or processes) that train together.")] = 1,
+) -> None:
     """Show what would run, with rows, tokens, memory and time, before anything starts."""
-    from pediatricsgpt.plan import render
+    from pediatricsgpt.plan import Device, gpu_here, render
     from pediatricsgpt.recipe import check_paths
 
     work = open_run(recipe, changes, name, runs)
     check_paths(work.recipe, work.recipe_folder)
-    console.print(render(work, console.width))
+    device = Device(gpu_here() if gpu is None else gpu, processes)
+    with console.status("planning"):
+        shown = render(work, console.width, device)
+    console.print(shown)
 
 
 def report(run_folder: RunFolder) -> None:

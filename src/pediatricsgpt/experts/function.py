@@ -27,7 +27,7 @@ from pediatricsgpt.experts.balance import Balance
 
 NUMBERS_AT_ONCE = {"cpu": 2**18}
 """Numbers of x that are widened to float32 together for the router: on a CPU as many as stay in its cache"""
-_NUMBERS_ELSEWHERE = 2**26
+NUMBERS_ELSEWHERE = 2**26
 
 
 def gates(
@@ -154,7 +154,7 @@ def _widened(x: Tensor) -> Iterator[tuple[slice, Tensor]]:
     if x.dtype == torch.float32:
         yield slice(None), x
         return
-    tokens = max(32, NUMBERS_AT_ONCE.get(x.device.type, _NUMBERS_ELSEWHERE) // x.shape[1])
+    tokens = max(32, NUMBERS_AT_ONCE.get(x.device.type, NUMBERS_ELSEWHERE) // x.shape[1])
     buffer = torch.empty(min(tokens, len(x)), x.shape[1], device=x.device)
     for start in range(0, len(x), tokens):
         part = x[start : start + tokens]

@@ -20,12 +20,14 @@ from typing import Any, NoReturn
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor
 from transformers.pytorch_utils import Conv1D
 
 from pediatricsgpt.experts.balance import Balance, Routing
 from pediatricsgpt.experts.config import ExpertsConfig
 from pediatricsgpt.experts.function import ExpertsFunction, autocast_off, gates
 
+_PLAIN = (torch.Tensor, FakeTensor)  # the latter where a step is tried without data
 ROUTER_STD = 0.02
 """Standard deviation of the initial router and noise weights: near-equal gates, and noise of about softplus(0)"""
 
@@ -201,7 +203,7 @@ class ExpertsLinear(nn.Module, BaseTunerLayer):  # PEFT takes layers named *Line
     def _frozen_weight(self, x: torch.Tensor) -> torch.Tensor | None:
         """W0 [d_out, d_in] where the experts' function can do the frozen layer's backward pass along with its own."""
         base = self.base_layer
-        plain = type(base) is nn.Linear and type(base.weight.data) is torch.Tensor and not base._backward_hooks
+        plain = type(base) is nn.Linear and type(base.weight.data) in _PLAIN and not base._backward_hooks
         if not plain or base._backward_pre_hooks or any(weight.requires_grad for weight in base.parameters()):
             return None
         return base.weight if torch.is_grad_enabled() and x.requires_grad else None

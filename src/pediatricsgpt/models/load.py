@@ -121,11 +121,9 @@ def _tokenizer_for_init(settings: ModelSettings, recipe_folder: Path) -> Any:
     return tokenizer
 
 
-def _new_model(settings: InitSettings, tokenizer: Any, seed: int) -> Any:
-    transformers = _transformers()
-    transformers.set_seed(seed)
+def _new_config(settings: InitSettings, tokenizer: Any) -> Any:
     shape = settings.model_dump(exclude={"architecture"})
-    config = transformers.Qwen3Config(
+    return _transformers().Qwen3Config(
         **shape,
         vocab_size=len(tokenizer),
         tie_word_embeddings=True,
@@ -133,7 +131,12 @@ def _new_model(settings: InitSettings, tokenizer: Any, seed: int) -> Any:
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
     )
-    model = transformers.Qwen3ForCausalLM(config)
+
+
+def _new_model(settings: InitSettings, tokenizer: Any, seed: int) -> Any:
+    transformers = _transformers()
+    transformers.set_seed(seed)
+    model = transformers.Qwen3ForCausalLM(_new_config(settings, tokenizer))
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model
@@ -147,6 +150,29 @@ def tokenizer_of(settings: ModelSettings, recipe_folder: Path) -> Any:
     tokenizer = _pretrained("AutoTokenizer", local_or_hub(str(settings.base), recipe_folder), **arguments)
     tokenizer.chat_template = _template_text(settings, recipe_folder) or tokenizer.chat_template
     return tokenizer
+
+
+def config_of(settings: ModelSettings, recipe_folder: Path) -> Any:
+    """The configuration that a recipe's models have, without making or loading one.
+
+    Raises:
+        UserError: there is no such base, or its configuration cannot be read.
+    """
+    if settings.init is not None:
+        return _new_config(settings.init, _tokenizer_for_init(settings, recipe_folder))
+    arguments = {"revision": settings.revision or "main", "trust_remote_code": settings.trust_remote_code}
+    return _pretrained("AutoConfig", local_or_hub(str(settings.base), recipe_folder), **arguments)
+
+
+def untrained(config: Any, trust_remote_code: bool = False) -> Any:
+    """A causal LM of this configuration in float32, its weights initialised; cheap under PyTorch's fake tensors."""
+    import torch
+
+    from pediatricsgpt.models import baichuan
+
+    baichuan.register(weights=True)
+    arguments = {"trust_remote_code": True} if trust_remote_code else {}
+    return _transformers().AutoModelForCausalLM.from_config(config, dtype=torch.float32, **arguments)
 
 
 def load(where: str | Path, *, dtype: str | None = None, trainable: bool = False) -> Loaded:

@@ -33,6 +33,7 @@ _KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 # What changes the scores and what no kernel used here computes.
 _REFUSED = ("softcap", "s_aux", "position_bias", "cache")
 _PROMPTS: ContextVar[tuple[int, ...] | None] = ContextVar("shared_prompts", default=None)
+_DOCUMENTS: ContextVar[tuple[int, ...] | None] = ContextVar("known_documents", default=None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +89,22 @@ def sharing_prompts(prompts: tuple[int, ...] | None) -> Iterator[None]:
         _PROMPTS.reset(token)
 
 
+@contextmanager
+def with_documents(lengths: tuple[int, ...]) -> Iterator[None]:
+    """Within it, packed sequences are taken to be of these documents, without a look at their position ids.
+
+    For tensors that have shapes and no values, as those of an estimate.
+
+    Args:
+        lengths: tokens of each document.
+    """
+    token = _DOCUMENTS.set(lengths)
+    try:
+        yield
+    finally:
+        _DOCUMENTS.reset(token)
+
+
 def segment_mask(
     *,
     batch_size: int,
@@ -113,6 +130,8 @@ def segment_mask(
     """
     prompts = _PROMPTS.get()
     packed = attention_mask is None and not allow_is_causal_skip and not use_vmap
+    if packed and (known := _DOCUMENTS.get()):
+        return Segments(torch.empty(len(known) + 1, dtype=torch.int32, device=device), known, local_size, prompts)
     if packed and batch_size == 1 and q_offset == 0 and 1 < q_length == kv_length:
         place = torch.arange(q_length, device=device)
         zero = place.new_zeros(())

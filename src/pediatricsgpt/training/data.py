@@ -49,7 +49,9 @@ def tell(console: Any, name: str, prepared: Prepared) -> None:
         console.print(f"  {name}: {note}", highlight=False, soft_wrap=True, markup=False)
 
 
-def text_set(path: Path, tokenizer: Any, settings: CptSettings | None = None, seed: int = 0) -> Prepared:
+def text_set(
+    path: Path, tokenizer: Any, settings: CptSettings | None = None, seed: int = 0, every: int = 1
+) -> Prepared:
     """Rows of the CPT contract as token ids; loss on all tokens. Long texts are split by the packing, not cut.
 
     Args:
@@ -57,12 +59,13 @@ def text_set(path: Path, tokenizer: Any, settings: CptSettings | None = None, se
         tokenizer: of the model.
         settings: own sets, mixture and token budget; without them, every row once a pass.
         seed: decides what is drawn.
+        every: take only each so-manieth row, for an estimate.
 
     Raises:
         UserError: bad input; the file, the row and what to do are named.
     """
     settings = settings or CptSettings()
-    items, held_out = read(path, settings.data, "cpt")
+    items, held_out = read(path, settings.data, "cpt", every)
     pool = Pool(counts=Counter(rows=len(items), too_long=0, without_loss=0))
     for item in items:
         pool.add(encode_text(tokenizer, item.row["text"]), item)
@@ -77,7 +80,12 @@ def text_set(path: Path, tokenizer: Any, settings: CptSettings | None = None, se
 
 
 def dialogue_set(
-    path: Path, tokenizer: Any, max_length: int, settings: DialogueSettings | None = None, seed: int = 0
+    path: Path,
+    tokenizer: Any,
+    max_length: int,
+    settings: DialogueSettings | None = None,
+    seed: int = 0,
+    every: int = 1,
 ) -> Prepared:
     """Rows of the instruction contract as token ids; loss on every assistant turn.
 
@@ -88,12 +96,13 @@ def dialogue_set(
         settings: own sets, mixture, sampling of tasks and what to do with what is too long; without them, every row
             that fits once a pass.
         seed: decides what is drawn.
+        every: take only each so-manieth row, for an estimate.
 
     Raises:
         UserError: bad input; the file, the row and what to do are named.
     """
     settings = settings or SftSettings(max_length=max_length)
-    items, held_out = read(path, settings.data, "instruction")
+    items, held_out = read(path, settings.data, "instruction", every)
     pool = Pool(counts=Counter(rows=len(items), too_long=0, without_loss=0))
     for item in items:
         _add_fitting(pool, item, tokenizer, max_length, settings.too_long)

@@ -19,9 +19,10 @@ from typing import Any
 from trl import DPOConfig
 
 from pediatricsgpt.models.load import Loaded, identity, load
+from pediatricsgpt.training.arguments import arguments
 from pediatricsgpt.training.data import tell
 from pediatricsgpt.training.gate import say_on
-from pediatricsgpt.training.phase import Job, arguments, run
+from pediatricsgpt.training.phase import Job, run
 from pediatricsgpt.training.preference.data import preference_set
 from pediatricsgpt.training.preference.reference import Cache, key_of
 from pediatricsgpt.training.preference.shortcuts import look
@@ -64,8 +65,8 @@ def trainer_of(job: Job, settings: DfpoSettings, loaded: Loaded, pairs: Any) -> 
     """
     adapted = settings.reference == "adapter"
     return DfpoTrainer(
-        _with_adapter(loaded.model, settings.adapter, job.seed) if adapted else loaded.model,
-        arguments(DPOConfig, job, settings, beta=settings.beta),
+        with_adapter(loaded.model, settings.adapter, job.seed) if adapted else loaded.model,
+        arguments(DPOConfig, job.checkpoints, job.seed, settings, beta=settings.beta),
         pairs,
         beta=settings.beta,
         mu=settings.mu,
@@ -78,7 +79,8 @@ def trainer_of(job: Job, settings: DfpoSettings, loaded: Loaded, pairs: Any) -> 
     )
 
 
-def _with_adapter(model: Any, settings: PreferenceAdapter, seed: int) -> Any:
+def with_adapter(model: Any, settings: PreferenceAdapter, seed: int) -> Any:
+    """The model with the adapter that is trained in its stead."""
     import transformers
     from peft import LoraConfig, get_peft_model
 

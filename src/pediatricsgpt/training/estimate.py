@@ -1,119 +1,31 @@
-"""What a run will need, before anything starts: parameters, memory, tokens, time. Rough, and said so."""
+"""What a phase will do: tokens and steps, from its set where that is built, else from what is expected of it.
+
+A set is prepared as the phase prepares it (mixtures, budgets, what is too long, packing), of large ones a sample.
+"""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pediatricsgpt.models.settings import InitSettings
-from pediatricsgpt.training.settings import ExpertsSettings, PhaseSettings
+from pediatricsgpt.errors import UserError
+from pediatricsgpt.training.settings import CptSettings, DfpoSettings, DialogueSettings, MixedSettings, PhaseSettings
 
-_BYTES = 4  # weights, gradients and AdamW's two moments are kept in float32
-GIB = 1 << 30
+if TYPE_CHECKING:  # a run can be planned roughly without torch
+    from pediatricsgpt.training.batches import Packing, Packs, Piece
+    from pediatricsgpt.training.data import Prepared
+    from pediatricsgpt.training.memory import Layout
+
 TOKENS_PER_ROW = 200
 """Of an instruction or a piece of text, where only their number or their tokens are known"""
 OPERATIONS_PER_CORE = 50e9
 """Floating-point operations a second, nominal: small models in float32 on a server's CPU core reach about this"""
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """The sizes of a decoder that memory and time depend on."""
-
-    hidden: int
-    intermediate: int
-    layers: int
-    heads: int
-    key_value_heads: int
-    head_dim: int
-    vocabulary: int
-    tied: bool
-
-    @property
-    def parameters(self) -> int:
-        """Weights of a decoder with gated FFN and grouped-query attention; norms are left out (below 0.1 %)."""
-        attention = self.hidden * self.head_dim * (2 * self.heads + 2 * self.key_value_heads)
-        embeddings = self.vocabulary * self.hidden * (1 if self.tied else 2)
-        return self.layers * (attention + 3 * self.hidden * self.intermediate) + embeddings
-
-
-def shape_of_init(settings: InitSettings, vocabulary: int) -> Shape:
-    """The shape of a model that the recipe makes."""
-    return Shape(
-        hidden=settings.hidden_size,
-        intermediate=settings.intermediate_size,
-        layers=settings.num_hidden_layers,
-        heads=settings.num_attention_heads,
-        key_value_heads=settings.num_key_value_heads,
-        head_dim=settings.head_dim,
-        vocabulary=vocabulary,
-        tied=True,
-    )
-
-
-def shape_of_folder(folder: Path) -> Shape | None:
-    """The shape of a model folder by its config.json; None where that does not say it."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        heads = config["num_attention_heads"]
-        return Shape(
-            hidden=config["hidden_size"],
-            intermediate=config["intermediate_size"],
-            layers=config["num_hidden_layers"],
-            heads=heads,
-            key_value_heads=config.get("num_key_value_heads") or heads,
-            head_dim=config.get("head_dim") or config["hidden_size"] // heads,
-            vocabulary=config["vocab_size"],
-            tied=bool(config.get("tie_word_embeddings", False)),
-        )
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def training_memory(shape: Shape, settings: PhaseSettings) -> int:
-    """Bytes on one device: weights, gradients, AdamW, the frozen reference, activations and logits of one batch.
-
-    Without sharding and gradient checkpointing; with either it is less.
-    """
-    batch = int(settings.trainer.get("per_device_train_batch_size", 8))
-    preference = settings.trainer_kind == "dpo"
-    tokens = batch * settings.max_length * (2 if preference else 1)
-    weights = shape.parameters
-    trained = _expert_parameters(shape, settings) if isinstance(settings, ExpertsSettings) else weights
-    # Per token and layer: about 14 activations of the residual stream's width and 3 of the FFN's.
-    activations = tokens * shape.layers * (14 * shape.hidden + 3 * shape.intermediate)
-    logits = 2 * tokens * shape.vocabulary
-    return _BYTES * (weights * (2 if preference else 1) + 3 * trained + activations + logits)
-
-
-def _expert_parameters(shape: Shape, settings: ExpertsSettings) -> int:
-    """Parameters of the experts on the adapted linears, with router and noise."""
-    experts = settings.num_experts
-    return shape.layers * sum(
-        (experts + 1) * settings.r * (width_in + width_out) + 2 * experts * width_in
-        for width_in, width_out in _adapted(shape, settings.target_modules)
-    )
-
-
-def _adapted(shape: Shape, targets: str | list[str]) -> list[tuple[int, int]]:
-    """(in, out) widths of the linears of one layer that `target_modules` means, under the names of Llama and Qwen."""
-    query, value = shape.heads * shape.head_dim, shape.key_value_heads * shape.head_dim
-    hidden, intermediate = shape.hidden, shape.intermediate
-    attention = {
-        "q_proj": (hidden, query),
-        "k_proj": (hidden, value),
-        "v_proj": (hidden, value),
-        "o_proj": (query, hidden),
-    }
-    ffn = {"gate_proj": (hidden, intermediate), "up_proj": (hidden, intermediate), "down_proj": (intermediate, hidden)}
-    words = {"attention": attention, "ffn": ffn, "all-linear": attention | ffn}
-    chosen: dict[str, tuple[int, int]] = {}
-    for target in [targets] if isinstance(targets, str) else targets:
-        # A name of another family is in one of these places too: an FFN linear is the nearest guess.
-        known = {name: size for name, size in (attention | ffn).items() if name == target.rsplit(".", 1)[-1]}
-        chosen |= words.get(target) or known or {target: (hidden, intermediate)}
-    return list(chosen.values())
+_SAMPLE = 2000
+_PASSES = 10
+_PAIR = (TOKENS_PER_ROW // 4, TOKENS_PER_ROW * 3 // 4, TOKENS_PER_ROW * 3 // 4)  # prompt and both answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,42 +41,164 @@ class SetSize:
         return cls(max(1, round(tokens / TOKENS_PER_ROW)), round(tokens))
 
 
-def steps(data: SetSize, settings: PhaseSettings) -> int:
-    """Optimiser steps, from `max_steps` or from the epochs over full packed sequences or single rows."""
-    fixed = int(settings.trainer.get("max_steps", -1))
-    if fixed > 0:
-        return fixed
-    sequences = data.tokens / settings.max_length if getattr(settings, "packing", False) else data.rows
-    return max(1, round(float(settings.trainer.get("num_train_epochs", 3)) * sequences / _sequences_per_step(settings)))
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a phase puts through the model."""
+
+    tokens: int
+    """Of one pass, padding there is none; of pairs those of both answers, and of a shared prompt once"""
+    packs: int
+    """Micro-batches of one pass, of all processes together"""
+    layout: Layout
+    """The largest of them, for `memory.needs_of`"""
+    counted: bool
+    """Whether every row was tokenised; else a sample was, or the sources' sizes are all that is known"""
+    processes: int = 1
+
+    def steps_of_pass(self, args: Any) -> int:
+        """Optimiser steps of one pass, as transformers counts them."""
+        accumulated: int = args.gradient_accumulation_steps
+        return max(1, math.ceil(self.packs / self.processes / accumulated))
+
+    def steps(self, args: Any) -> int:
+        """Optimiser steps of the phase."""
+        if args.max_steps > 0:
+            return int(args.max_steps)
+        epochs: float = args.num_train_epochs
+        return math.ceil(epochs * self.steps_of_pass(args))
+
+    def trained_tokens(self, args: Any) -> int:
+        """Tokens that all steps see together."""
+        return round(self.tokens * self.steps(args) / self.steps_of_pass(args))
 
 
-def _sequences_per_step(settings: PhaseSettings) -> int:
-    batch = int(settings.trainer.get("per_device_train_batch_size", 8))
-    return batch * int(settings.trainer.get("gradient_accumulation_steps", 1))
+def work_of_set(path: Path, tokenizer: Any, settings: PhaseSettings, args: Any, seed: int, processes: int = 1) -> Work:
+    """What a phase does with a set that is built; of more than 4,000 rows about 2,000 are tokenised.
 
+    Args:
+        path: the set that the corpus built.
+        tokenizer: of the model.
+        settings: of the phase, its paths absolute.
+        args: its training arguments.
+        seed: of the run.
+        processes: that train together.
 
-def trained_tokens(data: SetSize, settings: PhaseSettings) -> int:
-    """Tokens that all steps of a phase see together; of preference pairs, those of both sides."""
-    if getattr(settings, "packing", False):
-        length = float(settings.max_length)
-    else:
-        length = min(data.tokens / max(1, data.rows), settings.max_length)
-    return round(steps(data, settings) * _sequences_per_step(settings) * length)
-
-
-def training_operations(shape: Shape, tokens: int, settings: PhaseSettings) -> float:
-    """Floating-point operations of a phase over `tokens`.
-
-    A parameter and token cost 2 forward, 2 for the gradient of the activations and 2 for that of the weight, which
-    frozen weights do without; the frozen reference of preference training costs 2 more.
+    Raises:
+        UserError: the set cannot be trained on.
     """
-    if isinstance(settings, ExpertsSettings):
-        each = 4.0
+    from pediatricsgpt.training.trainer import packs_of
+
+    every = max(1, _rows(path, settings) // _SAMPLE)
+    try:
+        prepared = _prepared(path, tokenizer, settings, seed, every)
+    except UserError:
+        if every == 1:
+            raise
+        every = 1  # a part of a mixture that is rare, or a real fault
+        prepared = _prepared(path, tokenizer, settings, seed, every)
+    parts = _parts(prepared, settings)
+    packs = packs_of(parts, args, settings.max_length, _packing(settings), processes)
+    whole = Work(
+        tokens=every * sum(piece.stop - piece.start for piece in parts),
+        packs=every * len(packs),
+        layout=[],
+        counted=every == 1,
+        processes=processes,
+    )
+    passes = math.ceil(whole.steps(args) / whole.steps_of_pass(args))
+    return replace(whole, layout=_largest(packs, prepared.dataset, min(passes, _PASSES)))
+
+
+def work_expected(size: SetSize, settings: PhaseSettings, args: Any, processes: int = 1) -> Work:
+    """What a phase would do with a set of this size, of rows of `TOKENS_PER_ROW` tokens."""
+    tokens = getattr(settings, "tokens", None) or size.tokens
+    batch, longest = args.per_device_train_batch_size, settings.max_length
+    row = min(TOKENS_PER_ROW, longest)
+    if isinstance(settings, DfpoSettings):
+        layout: list[tuple[int, ...]] = [_PAIR] * batch
+    elif isinstance(settings, CptSettings):
+        layout = [(longest, longest - 1)] * batch
     else:
-        each = 8.0 if settings.trainer_kind == "dpo" else 6.0
-    return each * shape.parameters * tokens
+        layout = [(row, row * 2 // 3)] * (batch * longest // row if _packing(settings) else batch)
+    per_pack = batch * longest if _packing(settings) else batch * max(1, tokens / size.rows)
+    return Work(tokens, math.ceil(tokens / per_pack), layout, counted=False, processes=processes)
 
 
 def seconds(operations: float, cores: int) -> float:
     """Time of that many operations on this many CPU cores, at a nominal rate."""
     return operations / (OPERATIONS_PER_CORE * cores)
+
+
+def _rows(path: Path, settings: PhaseSettings) -> int:
+    own = [one.path for one in settings.data] if isinstance(settings, MixedSettings) else []
+    return sum(map(_rows_of_file, [path, *own]))
+
+
+def _rows_of_file(path: Path) -> int:
+    """Rows of a file without reading them; 0 of one that cannot be read, about which the preparation will speak."""
+    import pyarrow.parquet as pq
+
+    try:
+        if path.suffix == ".parquet":
+            return int(pq.read_metadata(path).num_rows)
+        with path.open("rb") as file:
+            return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+    except (OSError, ValueError):
+        return 0
+
+
+def _prepared(path: Path, tokenizer: Any, settings: PhaseSettings, seed: int, every: int) -> Prepared:
+    from pediatricsgpt.training.data import dialogue_set, text_set
+    from pediatricsgpt.training.preference.data import preference_set
+
+    if isinstance(settings, CptSettings):
+        if settings.tokens:
+            settings = settings.model_copy(update={"tokens": max(1, settings.tokens // every)})
+        return text_set(path, tokenizer, settings, seed, every)
+    if isinstance(settings, DialogueSettings):
+        return dialogue_set(path, tokenizer, settings.max_length, settings, seed, every)
+    if isinstance(settings, DfpoSettings):
+        return preference_set(path, tokenizer, settings.max_length, settings.too_long, every)
+    raise TypeError(f"no phase has {type(settings).__name__}")
+
+
+def _packing(settings: PhaseSettings) -> Packing | None:
+    if isinstance(settings, CptSettings):
+        return "bfd_split"
+    return "bfd" if getattr(settings, "packing", False) else None
+
+
+def _parts(prepared: Prepared, settings: PhaseSettings) -> Sequence[Piece]:
+    from pediatricsgpt.training.batches import lengths_of, pieces
+    from pediatricsgpt.training.preference.batches import pieces as pieces_of_pairs
+
+    if isinstance(settings, DfpoSettings):
+        return pieces_of_pairs(prepared.dataset, settings.share_prompt)
+    if prepared.parts is not None:
+        return prepared.parts
+    return pieces(lengths_of(prepared.dataset), settings.max_length, _packing(settings) or "bfd")
+
+
+def _largest(packs: Packs, rows: Any, passes: int) -> Layout:
+    """The pack with most tokens (of several, with most that carry loss) that comes in so many passes."""
+    laid = {piece: _laid(rows[piece.row], piece) for piece in set(packs.parts)}
+    largest: Layout = []
+    size = (-1, -1)
+    for epoch in range(passes):
+        packs.set_epoch(epoch)
+        for pack in packs:
+            tokens = sum(piece.stop - piece.start for piece in pack)
+            if tokens < size[0]:
+                continue
+            layout = [laid[piece] for piece in pack]
+            size, largest = max((size, largest), ((tokens, sum(one[-1] for one in layout)), layout))
+    return largest
+
+
+def _laid(row: Any, piece: Piece) -> tuple[int, ...]:
+    from pediatricsgpt.models.encode import IGNORED
+
+    if "prompt_ids" in row:
+        return tuple(len(row[f"{part}_ids"]) for part in ("prompt", "chosen", "rejected"))
+    labels = row["labels"][piece.start : piece.stop]
+    return len(labels), sum(label != IGNORED for label in labels[1:])

@@ -24,7 +24,17 @@ def train(job: Job, settings: ExpertsSettings) -> dict[str, Any]:
     loaded = load(job.model, dtype="float32", trainable=True)
     prepared = dialogue_set(job.data, loaded.tokenizer, settings.max_length, settings, job.seed)
     tell(job.console, job.name, prepared)
-    config = ExpertsConfig(
+    # The initial weights of the experts are drawn here; the trainer seeds only what comes after.
+    import transformers
+
+    transformers.set_seed(job.seed)
+    model = _adapted(job, loaded.model, experts_config(settings))
+    return supervised(job, settings, loaded, prepared, packing="bfd" if settings.packing else None, model=model)
+
+
+def experts_config(settings: ExpertsSettings) -> ExpertsConfig:
+    """The experts that a phase asks for."""
+    return ExpertsConfig(
         task_type="CAUSAL_LM",
         r=settings.r,
         lora_alpha=settings.lora_alpha,
@@ -35,12 +45,6 @@ def train(job: Job, settings: ExpertsSettings) -> dict[str, Any]:
         balance_coefficient=settings.balance_coefficient,
         use_rslora=settings.use_rslora,
     )
-    # The initial weights of the experts are drawn here; the trainer seeds only what comes after.
-    import transformers
-
-    transformers.set_seed(job.seed)
-    model = _adapted(job, loaded.model, config)
-    return supervised(job, settings, loaded, prepared, packing="bfd" if settings.packing else None, model=model)
 
 
 def _adapted(job: Job, base: Any, config: ExpertsConfig) -> Any:

@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 from torch import distributed
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+_WHOLE = (torch.nn.Parameter, torch.Tensor, FakeTensor)  # the last one in an estimate
 # Logits that exist at one time: few enough for a CPU's cache, enough for a GPU's many cores.
 CHUNK_LOGITS = {"cpu": 1 << 22, "cuda": 1 << 27}
 
@@ -98,9 +100,7 @@ def _is_plain(head: Any) -> bool:
     """Whether the head is `x W + b` with weights that lie here whole: no adapter, no quantisation, no shards."""
     hooks = head._forward_hooks or head._forward_pre_hooks or head._backward_hooks or head._backward_pre_hooks
     weights = [weight for weight in (getattr(head, "weight", None), getattr(head, "bias", None)) if weight is not None]
-    local = all(
-        type(weight) in (torch.nn.Parameter, torch.Tensor) and not hasattr(weight, "ds_id") for weight in weights
-    )
+    local = all(type(weight) in _WHOLE and not hasattr(weight, "ds_id") for weight in weights)
     return type(head) is torch.nn.Linear and local and not hooks
 
 
@@ -126,15 +126,26 @@ def loss_to_gradient(logits: torch.Tensor, targets: torch.Tensor, scale: float, 
         slope = 1.0 - logits.square()
         logits.mul_(cap)
     column = targets[:, None]
-    normaliser = logits.logsumexp(1, keepdim=True)
-    loss = (normaliser - logits.gather(1, column)).sum()
-    logits.sub_(normaliser).exp_()
+    wanted = logits.gather(1, column)
+    largest, whole = exponentials(logits)
+    loss = (largest + whole.log() - wanted).sum()
+    logits.div_(whole)
     logits.scatter_add_(1, column, logits.new_full((1, 1), -1.0).expand(len(targets), 1))
     if slope is not None:
         logits.mul_(slope)
     if scale != 1.0:
         logits.mul_(scale)
     return loss
+
+
+def exponentials(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Turn `logits` [n, vocabulary] into exp(logits - largest) in place, without a copy as `logsumexp` makes two.
+
+    Returns:
+        the largest of each row and the sum of its exponentials, both [n, 1]; the normaliser is largest + log(sum).
+    """
+    largest = logits.amax(1, keepdim=True)
+    return largest, logits.sub_(largest).exp_().sum(1, keepdim=True)
 
 
 class Gradients:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig
 
 from pediatricsgpt.models.load import Loaded
 from pediatricsgpt.training import sharding
+from pediatricsgpt.training.arguments import arguments
 from pediatricsgpt.training.batches import Packing
 from pediatricsgpt.training.checkpoints import Checkpoints, last_checkpoint, remove, sibling, state_of
 from pediatricsgpt.training.curves import check, draw
@@ -52,35 +52,6 @@ class Job:
         return self.folder / _CHECKPOINTS
 
 
-def arguments(config: Any, job: Job, settings: PhaseSettings, **own: Any) -> Any:
-    """Training arguments: ours, then the recipe's, which win.
-
-    Precision defaults to bfloat16 on a GPU that has it and to float32 elsewhere; TRL's own default is bfloat16
-    everywhere.
-    """
-    gpu = torch.cuda.is_available()
-    defaults = {
-        "bf16": gpu and torch.cuda.is_bf16_supported() and not settings.trainer.get("fp16", False),
-        "logging_steps": 5,
-        "use_cpu": not gpu,
-        "ddp_find_unused_parameters": False,  # every trained weight has a gradient in every step
-    }
-    if "gradient_checkpointing" not in settings.trainer:  # the older name of the same argument
-        defaults["activation_checkpointing"] = gpu
-    fixed = {
-        "output_dir": str(job.checkpoints),
-        "seed": job.seed,
-        "data_seed": job.seed,
-        "max_length": settings.max_length,
-        "report_to": [],
-        "save_total_limit": None,  # `Checkpoints` keeps the newest and the best
-        "logging_nan_inf_filter": False,
-        "disable_tqdm": True,
-        "remove_unused_columns": False,
-    }
-    return config(**{**defaults, **settings.trainer, **own, **fixed})
-
-
 def supervised(
     job: Job, settings: PhaseSettings, loaded: Loaded, prepared: Prepared, *, packing: Packing | None, model: Any = None
 ) -> dict[str, Any]:
@@ -92,7 +63,7 @@ def supervised(
     """
     trainer = PackedTrainer(
         loaded.model if model is None else model,
-        arguments(SFTConfig, job, settings),
+        arguments(SFTConfig, job.checkpoints, job.seed, settings),
         prepared.dataset,
         max_length=settings.max_length,
         packing=packing,

@@ -71,9 +71,7 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         add_token_loss(model)
         if parts is None:
             parts = pieces(lengths_of(rows), max_length, packing or "bfd")
-        budget = max_length * args.per_device_train_batch_size
-        count = None if packing else args.per_device_train_batch_size
-        self.packs = Packs(parts, budget, seed=args.seed, processes=args.world_size, count=count)
+        self.packs = packs_of(parts, args, max_length, packing, args.world_size)
         self._verified = False
         options.setdefault("data_collator", single)
         super().__init__(model=model, args=args, train_dataset=PackedRows(rows, self.packs), **options)
@@ -115,13 +113,28 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
             half = self.args.bf16 or self.args.fp16 or next(model.parameters()).dtype != torch.float32
             verify(model, inputs["input_ids"], tolerance=2e-2 if half else 1e-3)
             self._verified = True
-        loss = _loss(model, inputs)
+        loss = loss_of_batch(model, inputs)
         if num_items_in_batch is None:
             part = 1 / max(len(inputs["loss_positions"]), 1)
         else:  # gradients are averaged over processes, the tokens are counted over all
             part = self.accelerator.num_processes / num_items_in_batch.clamp(min=1)
         loss = with_balance(model, loss * part, len(inputs["loss_positions"]) * part)
         return (loss, {}) if return_outputs else loss
+
+
+def packs_of(parts: Sequence[Piece], args: Any, max_length: int, packing: Packing | None, processes: int) -> Packs:
+    """What a training with these arguments puts through the model at once.
+
+    Args:
+        parts: which tokens of which rows.
+        args: training arguments.
+        max_length: longest document in tokens.
+        packing: as of `PackedTrainer`.
+        processes: that train together.
+    """
+    batch = args.per_device_train_batch_size
+    count = None if packing else batch
+    return Packs(parts, max_length * batch, seed=args.seed, processes=processes, count=count)
 
 
 def _check(args: Any) -> None:
@@ -196,13 +209,13 @@ def held_out_loss(model: Any, rows: Any, *, max_length: int, budget: int) -> tup
     with torch.no_grad():
         for pack in packs:
             inputs = {name: value.to(device) for name, value in data[pack].items()}
-            total += float(_loss(model, inputs))
+            total += float(loss_of_batch(model, inputs))
             count += len(inputs["loss_positions"])
     model.train(training)
     return total, count
 
 
-def _loss(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+def loss_of_batch(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     """Summed loss of a batch of `batches.batch`."""
     places = inputs["loss_positions"]
     outputs = model(

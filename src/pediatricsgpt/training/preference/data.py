@@ -17,7 +17,7 @@ REASONS = ("too_long", "equal_sides", "empty_answer", "several_answers")
 one message"""
 
 
-def preference_set(path: Path, tokenizer: Any, max_length: int, too_long: TooLong = "drop") -> Prepared:
+def preference_set(path: Path, tokenizer: Any, max_length: int, too_long: TooLong = "drop", every: int = 1) -> Prepared:
     """Rows of the preference contract as `prompt_ids`, `chosen_ids` and `rejected_ids`.
 
     Args:
@@ -25,6 +25,7 @@ def preference_set(path: Path, tokenizer: Any, max_length: int, too_long: TooLon
         tokenizer: with a chat template.
         max_length: tokens of a prompt with either answer at the most.
         too_long: leave longer pairs out, or stop.
+        every: take only each so-manieth row, for an estimate.
 
     Returns:
         the pairs; counts of rows, of pairs, and of those left out for each of `REASONS`; a note where there are any.
@@ -32,7 +33,7 @@ def preference_set(path: Path, tokenizer: Any, max_length: int, too_long: TooLon
     Raises:
         UserError: no pair is left, or one is too long and that is an error.
     """
-    rows = read_rows(path, "preference")
+    rows = read_rows(path, "preference")[::every]
     pairs: list[dict[str, Any]] = []
     left_out: Counter[str] = Counter()
     for row in rows:

@@ -14,7 +14,7 @@ from torch.nn import functional
 from transformers.utils import ModelOutput
 
 from pediatricsgpt.models.segments import sharing_prompts
-from pediatricsgpt.training.output_head import Gradients, OutputHead, base_of, loss_to_gradient, teach
+from pediatricsgpt.training.output_head import Gradients, OutputHead, base_of, exponentials, loss_to_gradient, teach
 
 _MARK = "_answers_with_log_probabilities"
 
@@ -91,7 +91,9 @@ class _Head(torch.autograd.Function):  # type: ignore[misc]
                 if cap:
                     logits.div_(cap).tanh_().mul_(cap)
                 column = targets[start : start + size, None]
-                found[start : start + size] = (logits.gather(1, column) - logits.logsumexp(1, keepdim=True))[:, 0]
+                chosen = logits.gather(1, column)
+                largest, whole = exponentials(logits)
+                found[start : start + size] = (chosen - largest - whole.log())[:, 0]
         return found
 
     @staticmethod
