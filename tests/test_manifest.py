@@ -19,13 +19,13 @@ def _manifest(fingerprint: str = "f") -> Manifest:
 
 
 def _finish(folder: Path, text: str) -> None:
-    partial = manifest.begin(folder, "f")
+    partial = manifest.begin(folder, manifest.Begun("f"))
     (partial / "data").write_text(text)
     manifest.finish(folder, _manifest())
 
 
 def test_a_folder_without_manifest_is_not_done(tmp_path: Path) -> None:
-    manifest.begin(tmp_path / "node", "f")
+    manifest.begin(tmp_path / "node", manifest.Begun("f"))
     assert manifest.read_manifest(tmp_path / "node") is None
 
 
@@ -57,7 +57,7 @@ def test_a_kill_after_both_renames_leaves_the_new_result(tmp_path: Path) -> None
 
 def test_a_full_disk_at_the_manifest_keeps_the_finished_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "node"
-    partial = manifest.begin(folder, "f")
+    partial = manifest.begin(folder, manifest.Begun("f"))
     (partial / "weights").write_text("hours of work")
 
     def full(path: Path, text: str) -> None:
@@ -67,13 +67,13 @@ def test_a_full_disk_at_the_manifest_keeps_the_finished_work(tmp_path: Path, mon
         patch.setattr(manifest, "write_atomically", full)
         with pytest.raises(OSError, match="No space"):
             manifest.finish(folder, _manifest())
-    assert (manifest.begin(folder, "f") / "weights").read_text() == "hours of work"
+    assert (manifest.begin(folder, manifest.Begun("f")) / "weights").read_text() == "hours of work"
 
 
 def test_a_kill_after_the_manifest_is_finished_by_the_next_run(tmp_path: Path) -> None:
     folder = tmp_path / "node"
     _finish(folder, "old")
-    partial = manifest.begin(folder, "f")
+    partial = manifest.begin(folder, manifest.Begun("f"))
     (partial / "data").write_text("new")
     (partial / "manifest.json").write_text((folder / "manifest.json").read_text())
     manifest.recover(folder)
@@ -106,9 +106,9 @@ def test_a_missing_file_is_named_and_no_bug(tmp_path: Path) -> None:
 
 def test_partial_work_is_kept_for_the_same_fingerprint_only(tmp_path: Path) -> None:
     folder = tmp_path / "node"
-    (manifest.begin(folder, "a") / "half").write_text("x")
-    assert (manifest.begin(folder, "a") / "half").exists()
-    assert not (manifest.begin(folder, "b") / "half").exists()
+    (manifest.begin(folder, manifest.Begun("a")) / "half").write_text("x")
+    assert (manifest.begin(folder, manifest.Begun("a")) / "half").exists()
+    assert not (manifest.begin(folder, manifest.Begun("b")) / "half").exists()
 
 
 def test_damaged_manifest_is_named(tmp_path: Path) -> None:
@@ -219,3 +219,18 @@ def test_a_file_in_the_place_of_the_run_folder_is_said(tmp_path: Path) -> None:
 
 def test_versions_name_this_package() -> None:
     assert "pediatricsgpt" in manifest.versions()
+
+
+def test_scratch_stays_until_the_manifest_is_written_and_is_no_part_of_the_result(tmp_path: Path) -> None:
+    folder = tmp_path / "node"
+    partial = manifest.begin(folder, manifest.Begun("f"))
+    (partial / "weights").write_text("w")
+    before = manifest.hash_folder(partial)
+    (partial / manifest.SCRATCH / "checkpoint-4").mkdir(parents=True)
+    (partial / manifest.SCRATCH / "checkpoint-4/weights").write_text("older")
+    assert manifest.hash_folder(partial) == before
+    # Killed behind the manifest: the next run removes it.
+    (partial / manifest.MANIFEST).write_text("{}")
+    manifest.recover(folder)
+    assert (folder / "weights").is_file()
+    assert not (folder / manifest.SCRATCH).exists()

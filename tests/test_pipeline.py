@@ -303,6 +303,12 @@ def test_killed_in_corpus_sft_and_evaluation_it_finishes_with_the_same_weights(f
     _kill_when(tmp_path, lambda: (checkpoints / "checkpoint-4/trainer_state.json").is_file())
     assert read_manifest(run / "cpt")
     assert not (run / "sft").exists()
+    # With another recipe it is neither gone on with nor thrown away.
+    refused = pedgpt(tmp_path, "run", str(RECIPE), "--set", "sft.trainer.learning_rate=0.5", check=False)
+    assert refused.returncode == 2
+    assert "a checkpoint of step" in refused.stderr
+    assert "trainer.learning_rate" in refused.stderr
+    assert checkpoints.is_dir()
     answers = run / "evaluation/sft.partial/predictions.jsonl.answers"
     _kill_when(tmp_path, lambda: answers.is_file() and answers.stat().st_size > 0)
     assert read_manifest(run / "sft")

@@ -158,3 +158,71 @@ def test_a_folder_means_what_it_gives_by_itself(tmp_path: Path) -> None:
     run = _run(tmp_path, *nodes, _node("evaluation/sft", "sft"))
     assert [node.name for node in run.select(["corpus"])] == ["corpus/a", "corpus/b"]
     assert [node.name for node in run.select(["evaluation"])] == ["corpus/a", "corpus/b", "sft", "evaluation/sft"]
+
+
+def _half(settings: dict[str, Any], seen: list[bool], lost: str | None = "a checkpoint of step 4") -> Node:
+    """A node that breaks off the first time; its half-done work depends on `lr` alone."""
+
+    def work(context: Context) -> dict[str, Any]:
+        seen.append((context.folder / "half").exists())
+        (context.folder / "half").write_text("hours of work")
+        if len(seen) == 1:
+            raise KeyboardInterrupt
+        return {}
+
+    return Node(
+        "a",
+        (),
+        settings,
+        ("pediatricsgpt.text",),
+        work,
+        unfinished_settings={"trainer": {"lr": settings["trainer"]["lr"]}},
+        would_lose=lambda folder: lost if (folder / "half").exists() else None,
+    )
+
+
+def _begun(tmp_path: Path, seen: list[bool]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        _execute(tmp_path, _half({"trainer": {"lr": 1, "shown": 1}}, seen))
+
+
+def test_half_done_work_goes_on_where_only_what_is_shown_has_changed(tmp_path: Path) -> None:
+    seen: list[bool] = []
+    _begun(tmp_path, seen)
+    assert _execute(tmp_path, _half({"trainer": {"lr": 1, "shown": 2}}, seen)) == ["a"]
+    assert seen == [False, True]
+    # When it is finished, every setting counts.
+    assert _execute(tmp_path, _half({"trainer": {"lr": 1, "shown": 3}}, seen)) == ["a"]
+
+
+def test_half_done_work_that_took_long_is_not_thrown_away_by_a_change(tmp_path: Path) -> None:
+    seen: list[bool] = []
+    _begun(tmp_path, seen)
+    changed = _half({"trainer": {"lr": 2, "shown": 1}}, seen)
+    with pytest.raises(UserError, match=r"a checkpoint of step 4.*trainer\.lr \(1 then, 2 now\)") as error:
+        _execute(tmp_path, changed)
+    assert "\n" not in str(error.value)
+    partial = tmp_path / "runs/x/a.partial"
+    assert str(error.value).startswith(str(partial))
+    assert (partial / "half").read_text() == "hours of work"
+    assert seen == [False]
+    # The way back goes on, force begins anew, and so does a folder that was deleted.
+    assert _execute(tmp_path, _half({"trainer": {"lr": 1, "shown": 1}}, seen)) == ["a"]
+    assert seen == [False, True]
+
+
+def test_force_begins_anew_whatever_was_half_done(tmp_path: Path) -> None:
+    seen: list[bool] = []
+    _begun(tmp_path, seen)
+    run = _run(tmp_path, _half({"trainer": {"lr": 2, "shown": 1}}, seen))
+    run.force("a")
+    assert run.execute(run.nodes) == ["a"]
+    assert seen == [False, False]
+
+
+def test_half_done_work_of_seconds_is_thrown_away(tmp_path: Path) -> None:
+    seen: list[bool] = []
+    with pytest.raises(KeyboardInterrupt):
+        _execute(tmp_path, _half({"trainer": {"lr": 1}}, seen, lost=None))
+    assert _execute(tmp_path, _half({"trainer": {"lr": 2}}, seen, lost=None)) == ["a"]
+    assert seen == [False, False]

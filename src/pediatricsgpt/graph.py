@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pediatricsgpt import corpus_graph, teachers
+from pediatricsgpt import corpus_graph, manifest, teachers
 from pediatricsgpt.corpus_graph import (
     PASSES,
     RECORDS,
@@ -40,6 +40,11 @@ PHASES = MODELS[1:]
 
 _PACKAGE = "pediatricsgpt"
 _PHASE_MODULES = {"experts": "expert_sft"}
+# What of a phase's settings no checkpoint depends on: how it is watched, shown and saved.
+_ONLY_WATCHING = ("divergence_factor", "tensorboard", "chosen_fall", "style_auc")
+_OF_THE_TRAINER = ("logging_steps", "logging_strategy", "logging_first_step", "save_steps", "save_strategy")
+_OF_THE_GATE = ("rows",)
+"""All that the losses it has measured depend on"""
 _WATCHED = {
     "cpt": {"own": ("corpus/cpt", VALIDATION), "general": ("corpus/cpt", GENERAL_VALIDATION)},
     "sft": {
@@ -47,8 +52,19 @@ _WATCHED = {
         "cpt": ("corpus/cpt", VALIDATION),
         "general": ("corpus/cpt", GENERAL_VALIDATION),
     },
-    "dfpo": {"own": ("corpus/preferences", VALIDATION), "sft": ("corpus/sft", VALIDATION)},
-    "experts": {"own": ("corpus/experts", VALIDATION), "sft": ("corpus/sft", VALIDATION)},
+    "dfpo": {
+        "own": ("corpus/preferences", VALIDATION),
+        "sft": ("corpus/sft", VALIDATION),
+        "cpt": ("corpus/cpt", VALIDATION),
+        "general": ("corpus/cpt", GENERAL_VALIDATION),
+    },
+    "experts": {
+        "own": ("corpus/experts", VALIDATION),
+        "dfpo": ("corpus/preferences", VALIDATION),
+        "sft": ("corpus/sft", VALIDATION),
+        "cpt": ("corpus/cpt", VALIDATION),
+        "general": ("corpus/cpt", GENERAL_VALIDATION),
+    },
 }
 """Held-out rows on which a phase is measured while it trains: its own, and what it must not forget"""
 
@@ -80,6 +96,8 @@ def _model_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
             files=lambda: settings.files(recipe_folder),
             trains=True,
             together=True,
+            unfinished_settings=_deciding({**dump(settings), "seed": recipe.seed, "threads": recipe.threads}),
+            would_lose=_checkpoint,
         )
 
     return [
@@ -117,6 +135,20 @@ def _model_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
     ]
 
 
+def _deciding(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a phase that its checkpoints depend on: others may change while it is half done."""
+    gate = {name: value for name, value in settings["gate"].items() if name in _OF_THE_GATE}
+    trainer = {name: value for name, value in settings["trainer"].items() if name not in _OF_THE_TRAINER}
+    others = {name: value for name, value in settings.items() if name not in _ONLY_WATCHING}
+    return {**others, "gate": gate, "trainer": trainer}
+
+
+def _checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint of an unfinished phase."""
+    steps = [int(path.name.rpartition("-")[2]) for path in (folder / manifest.SCRATCH).glob("checkpoint-*[0-9]")]
+    return f"a checkpoint of step {max(steps)}" if steps else None
+
+
 def _evaluation_nodes(recipe: Recipe) -> list[Node]:
     settings = {**dump(recipe.evaluation), "seed": recipe.seed}
     return [
@@ -147,6 +179,13 @@ def _train(phase: str, context: Context) -> dict[str, Any]:
     model, data, *_ = context.inputs
     watched = {name: context.inputs[node] / file for name, (node, file) in _WATCHED[phase].items()}
     train = importlib.import_module(f"{_PACKAGE}.training.{_PHASE_MODULES.get(phase, phase)}").train
+    missing = [name for name, file in watched.items() if not file.is_file()]
+    if missing:
+        context.console.print(
+            f"  {phase}: no rows are held out of {', '.join(missing)}, so nobody sees whether they are forgotten",
+            highlight=False,
+            soft_wrap=True,
+        )
     job = Job(
         name=phase,
         model=context.inputs[model],
@@ -157,7 +196,7 @@ def _train(phase: str, context: Context) -> dict[str, Any]:
         watched={name: file for name, file in watched.items() if file.is_file()},
     )
     counts: dict[str, Any] = train(job, getattr(context.recipe, phase).resolved(context.recipe_folder))
-    return counts
+    return {**counts, "not_watched": missing} if missing else counts
 
 
 def _preferences(context: Context) -> dict[str, Any]:

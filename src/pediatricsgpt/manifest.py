@@ -26,7 +26,9 @@ from typing import Any
 from pediatricsgpt.errors import UserError
 
 MANIFEST = "manifest.json"
-_STATE = "fingerprint"
+_STATE = "begun.json"
+SCRATCH = "checkpoints"
+"""A folder of what only unfinished work needs; it goes when the manifest is written, not before"""
 _PACKAGE = "pediatricsgpt"
 _SPEAKERS = {"errors", "curves", "training.curves", "training.meter", "training.metrics", "training.progress"}
 _RECORDED_PACKAGES = (
@@ -83,11 +85,11 @@ def hash_file(path: Path) -> str:
 
 
 def hash_folder(folder: Path, ignore: Sequence[str] = ()) -> str:
-    """Hash over the names and bytes of all files in a folder, except the manifest and what `ignore` names: files, or
-    folders with all that they hold.
+    """Hash over the names and bytes of all files in a folder, except the manifest, scratch and what `ignore` names:
+    files, or folders with all that they hold.
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    left_out = {MANIFEST, f"{MANIFEST}.partial", _STATE, *ignore}
+    left_out = {MANIFEST, f"{MANIFEST}.partial", _STATE, SCRATCH, *ignore}
     kept = [path for path in files if not left_out & set(path.relative_to(folder).parts)]
     return digest([[path.relative_to(folder).as_posix(), hash_file(path)] for path in kept])
 
@@ -260,15 +262,34 @@ def unfinished(folder: Path) -> Path:
     return folder.with_name(folder.name + ".partial")
 
 
-def begin(folder: Path, fingerprint: str) -> Path:
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What unfinished work was begun with."""
+
+    fingerprint: str
+    settings: Any = None
+    """Those that it depends on"""
+    inputs: dict[str, str] = field(default_factory=dict)
+    """Content of what it consumes"""
+    code: str = ""
+
+
+def begun(folder: Path) -> Begun | None:
+    """What the unfinished work on a folder was begun with; None where there is none, or nobody knows."""
+    try:
+        return Begun(**json.loads((unfinished(folder) / _STATE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def begin(folder: Path, start: Begun) -> Path:
     """The partial folder to work in; what an interrupted run with the same fingerprint left there is kept."""
-    begun = unfinished(folder)
-    state = begun / _STATE
-    if begun.exists() and not (state.is_file() and state.read_text(encoding="utf-8") == fingerprint):
-        shutil.rmtree(begun)
-    begun.mkdir(parents=True, exist_ok=True)
-    state.write_text(fingerprint, encoding="utf-8")
-    return begun
+    partial, before = unfinished(folder), begun(folder)
+    if partial.exists() and (before is None or before.fingerprint != start.fingerprint):
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True, exist_ok=True)
+    write_atomically(partial / _STATE, json.dumps(dataclasses.asdict(start), ensure_ascii=False, indent=1))
+    return partial
 
 
 def finish(folder: Path, manifest: Manifest) -> None:
@@ -282,6 +303,7 @@ def finish(folder: Path, manifest: Manifest) -> None:
 
 def _replace(folder: Path, partial: Path) -> None:
     """Put finished work in its place. The state goes last: until then, unfinished work is known by it."""
+    shutil.rmtree(partial / SCRATCH, ignore_errors=True)
     old = folder.with_name(folder.name + ".old")
     if folder.exists():
         if old.exists():

@@ -68,6 +68,10 @@ class Node:
     """All processes of a launch work on it; every other node is the first one's alone"""
     reads_all: bool = False
     """Depends on everything that its inputs wrote, on their rejects and reports too"""
+    unfinished_settings: Any = None
+    """Those of its settings that half-done work depends on; None is all of them"""
+    would_lose: Callable[[Path], str | None] = lambda _: None
+    """What in an unfinished folder took long to make, in words: it is not thrown away where something has changed"""
 
 
 @dataclass(slots=True)
@@ -149,14 +153,35 @@ class Run:
             yield state
 
     def _state(self, node: Node) -> State:
-        fingerprint = self._fingerprint(node)
+        fingerprint = self._fingerprint(node, node.settings)
         found = manifest.read_manifest(self.path(node.name))
         if found is not None and found.fingerprint == fingerprint and node.name not in self._forced:
             return State(node, fingerprint, "done", found)
-        partial = self.path(node.name + ".partial")
-        started = partial.is_dir() and (partial / "fingerprint").is_file()
-        same = started and (partial / "fingerprint").read_text(encoding="utf-8") == fingerprint
+        begun = manifest.begun(self.path(node.name))
+        same = begun is not None and begun.fingerprint == self._start(node).fingerprint  # what it depends on is there
         return State(node, fingerprint, "resume" if same else "run", found)
+
+    def _start(self, node: Node) -> manifest.Begun:
+        """What half-done work on a node depends on."""
+        settings = node.settings if node.unfinished_settings is None else node.unfinished_settings
+        inputs = {self._shown(node, name): value for name, value in self._input_hashes(node).items()}
+        return manifest.Begun(self._fingerprint(node, settings), settings, inputs, manifest.code_version(node.modules))
+
+    def _shown(self, node: Node, name: str) -> str:
+        return name if name in node.inputs else self._relative(name)
+
+    def _keep_unfinished(self, node: Node, start: manifest.Begun) -> None:
+        """Stop where work would be thrown away that took long, because something has changed since it was begun."""
+        target = self.path(node.name)
+        begun = manifest.begun(target)
+        if node.name in self._forced or begun is None or begun.fingerprint == start.fingerprint:
+            return
+        if lost := node.would_lose(manifest.unfinished(target)):
+            raise UserError(
+                f"unfinished work lies here ({lost}), begun with other {_changed(begun, start)}; put that back to go "
+                "on, or delete this folder to begin anew",
+                manifest.unfinished(target),
+            )
 
     def _input_hashes(self, node: Node) -> dict[str, str]:
         hashes = {}
@@ -169,11 +194,11 @@ class Run:
             hashes[str(file)] = self._hashes(file)
         return hashes
 
-    def _fingerprint(self, node: Node) -> str:
+    def _fingerprint(self, node: Node, settings: Any) -> str:
         hashes = sorted(self._input_hashes(node).items())
         # Files by content and by their place beside the recipe: a moved project is not a changed one.
-        named = [[name if name in node.inputs else self._relative(name), value] for name, value in hashes]
-        return manifest.digest([node.name, named, node.settings, manifest.code_version(node.modules)])
+        named = [[self._shown(node, name), value] for name, value in hashes]
+        return manifest.digest([node.name, named, settings, manifest.code_version(node.modules)])
 
     def _relative(self, file: str) -> str:
         return Path(os.path.relpath(file, self.recipe_folder)).as_posix()
@@ -232,7 +257,9 @@ class Run:
     def _do(self, node: Node, fingerprint: str) -> None:
         target = self.path(node.name)
         with manifest.disk_errors(target):
-            folder = manifest.begin(target, fingerprint)
+            start_from = self._start(node)
+            self._keep_unfinished(node, start_from)
+            folder = manifest.begin(target, start_from)
             if node.trains:
                 prepare_torch(self.recipe)
             start = time.perf_counter()
@@ -257,6 +284,21 @@ class Run:
             )
             manifest.finish(target, entry)
         self._console.print(f"  {_short(counts)}[dim]  {seconds:.1f} s[/dim]", highlight=False, soft_wrap=True)
+
+
+def _changed(before: manifest.Begun, now: manifest.Begun) -> str:
+    """Which settings, inputs or code differ, in words."""
+    was, is_ = ({**_flat(one.settings), **one.inputs} for one in (before, now))
+    names = sorted(name for name in {*was, *is_} if was.get(name) != is_.get(name))
+    told = [name if name in now.inputs else f"{name} ({was.get(name)} then, {is_.get(name)} now)" for name in names]
+    return ", ".join(told[:4] or ["code"])
+
+
+def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Settings by their dotted names."""
+    if not isinstance(settings, dict):
+        return {prefix.rstrip("."): settings}
+    return {key: value for name, one in settings.items() for key, value in _flat(one, f"{prefix}{name}.").items()}
 
 
 def _short(counts: dict[str, Any]) -> str:

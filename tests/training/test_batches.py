@@ -87,6 +87,20 @@ def test_processes_get_packs_of_nearly_equal_size() -> None:
     assert sum(sizes) / (512 * len(sizes)) > 0.97
 
 
+def test_the_order_of_rows_is_the_same_for_any_number_of_processes() -> None:
+    lengths = [1 + number * 37 % 60 for number in range(200)]
+    alone = Packs(pieces(lengths, 64, "bfd"), 64, seed=0)
+    for processes in (2, 3, 8):
+        several = Packs(pieces(lengths, 64, "bfd"), 64, seed=0, processes=processes)
+        for epoch in range(3):
+            alone.set_epoch(epoch)
+            several.set_epoch(epoch)
+            packs = list(several)
+            assert packs[: len(alone)] == list(alone)
+            assert not any(packs[len(alone) :])
+            assert len(packs) == len(several) == -(-len(alone) // processes) * processes
+
+
 @given(sizes=st.lists(st.integers(1, 20), min_size=1, max_size=40))
 def test_bins_are_those_of_a_plain_search(sizes: list[int]) -> None:
     sizes.sort(reverse=True)

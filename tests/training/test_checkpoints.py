@@ -13,7 +13,7 @@ from pediatricsgpt.curves import METRICS
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.manifest import disk_errors
 from pediatricsgpt.training import sft
-from pediatricsgpt.training.checkpoints import last_checkpoint, newest_whole, remove, seal
+from pediatricsgpt.training.checkpoints import check_processes, last_checkpoint, newest_whole, remove, seal
 from pediatricsgpt.training.settings import GateSettings, SftSettings
 from tests.rows import write
 from tests.training.jobs import DIALOGUES, TRAINER, held_out, job, killed, weights
@@ -106,3 +106,15 @@ def test_a_log_that_finds_no_room_is_one_line(model_folder: Path, tmp_path: Path
     (one.folder / METRICS).symlink_to("/dev/full")
     with pytest.raises(UserError, match="the disk is full"), disk_errors(one.folder):
         sft.train(one, SftSettings(max_length=64, trainer=TRAINER))
+
+
+def test_another_number_of_processes_is_refused(tmp_path: Path) -> None:
+    alone = _checkpoint(tmp_path / "alone", 4)
+    check_processes(alone, 1)
+    two = _checkpoint(tmp_path / "two", 4)
+    (two / "rng_state.pth").rename(two / "rng_state_0.pth")
+    (two / "rng_state_1.pth").write_bytes(b"x")
+    check_processes(two, 2)
+    for checkpoint, processes in ((alone, 2), (two, 1), (two, 4)):
+        with pytest.raises(UserError, match="processes trained up to this checkpoint"):
+            check_processes(checkpoint, processes)

@@ -19,7 +19,7 @@ from pediatricsgpt.training.settings import ExpertsSettings, GateSettings, SftSe
 from pediatricsgpt.training.token_loss import add_token_loss
 from pediatricsgpt.training.watch import TrainingFailed
 from tests.rows import write
-from tests.training.jobs import DIALOGUES, TRAINER, held_out, job
+from tests.training.jobs import DIALOGUES, TRAINER, held_out, held_out_pairs, job
 
 # Learns fast and forgets: general loss falls first, as everything is new, and rises later.
 HARSH = {**TRAINER, "learning_rate": 2.0e-2, "lr_scheduler_type": "constant", "max_steps": 24, "save_steps": 50}
@@ -101,12 +101,11 @@ def test_an_adapter_goes_back_to_its_best_step_too(model_folder: Path, tmp_path:
 
 class _State:
     is_world_process_zero = True
-    max_steps = 100
     epoch = 0.0
     best_global_step = None
 
-    def __init__(self, step: int) -> None:
-        self.global_step = step
+    def __init__(self, step: int, last: int = 100) -> None:
+        self.global_step, self.max_steps = step, last
 
 
 class _Control:
@@ -177,3 +176,27 @@ def test_without_own_rows_the_newest_that_obeys_is_kept(tmp_path: Path, monkeypa
     losses = [{"general": value} for value in (5.0, 4.9, 5.05, 5.3)]
     standing, saved, stop, _ = _judged(tmp_path, monkeypatch, GateSettings(every_steps=10), losses)
     assert (saved, stop, standing.kept_step) == ([10, 20], 30, 20)
+
+
+def test_a_short_phase_is_measured_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[int] = []
+    rule = GateSettings(every_steps=1000)
+    gate = ForgettingGate({}, rule, Metrics(tmp_path, Meter()), Meter(), lambda _: None, Objective())
+    monkeypatch.setattr(gate, "_measure", lambda _: {})
+    gate.standing.latest = {"own": 1.0}
+    for step in range(1, 81):
+        control = _Control()
+        gate.on_step_end(_Arguments(), _State(step, 80), control, model=None)
+        measured += [step] if control.should_log else []
+    assert measured == [20, 40, 60, 80]
+
+
+def test_pairs_of_an_earlier_phase_are_guarded_by_their_preferred_answers(model_folder: Path, tmp_path: Path) -> None:
+    loaded = load(model_folder, dtype="float32")
+    add_token_loss(loaded.model)
+    trained = write(tmp_path, "instruction", DIALOGUES)
+    sets = held_sets({"dfpo": held_out_pairs(tmp_path)}, trained, loaded.tokenizer, rows=9, max_length=64)
+    gate = ForgettingGate(sets, GateSettings(), Metrics(tmp_path, Meter()), Meter(), lambda _: None, Objective())
+    found = log_likelihoods(loaded.model, sets["dfpo"])[0::2]
+    expected = -sum(value for value, _ in found) / sum(tokens for _, tokens in found)
+    assert gate._measure(loaded.model)["dfpo"] == pytest.approx(expected, rel=1e-6)

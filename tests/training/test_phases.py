@@ -5,19 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from rich.console import Console
-from trl import SFTConfig, SFTTrainer
 
 from pediatricsgpt.curves import METRICS
 from pediatricsgpt.models.load import load
 from pediatricsgpt.records import read_json_lines
 from pediatricsgpt.training import cpt, expert_sft
-from pediatricsgpt.training.arguments import arguments
-from pediatricsgpt.training.data import dialogue_set
 from pediatricsgpt.training.phase import Job
-from pediatricsgpt.training.settings import CptSettings, ExpertsSettings, SftSettings
+from pediatricsgpt.training.settings import CptSettings, ExpertsSettings
 from tests.rows import text, write
 from tests.training.jobs import DIALOGUES
 
@@ -34,22 +30,6 @@ def _job(tmp_path: Path, name: str, model: Path, data: Path) -> Job:
     folder = tmp_path / name
     folder.mkdir()
     return Job(name, model, data, folder, 1, Console(quiet=True))
-
-
-def test_packed_loss_is_unpacked_loss(model_folder: Path, tmp_path: Path) -> None:
-    data = write(tmp_path, "instruction", DIALOGUES[:5])
-    loaded = load(model_folder, dtype="float32")
-    rows = dialogue_set(data, loaded.tokenizer, 256).dataset
-    losses = {}
-    for packing in (True, False):
-        job = _job(tmp_path, f"packing {packing}", model_folder, data)
-        settings = SftSettings(max_length=256, trainer={"per_device_train_batch_size": 5})
-        args = arguments(SFTConfig, job.checkpoints, job.seed, settings, packing=packing)
-        trainer = SFTTrainer(model=loaded.model, args=args, train_dataset=rows, processing_class=loaded.tokenizer)
-        batch = trainer.data_collator(list(trainer.train_dataset))
-        losses[packing] = float(trainer.compute_loss(loaded.model.eval(), batch).detach())
-        assert len(trainer.train_dataset) == (1 if packing else 5)
-    assert losses[True] == pytest.approx(losses[False], rel=1e-5)
 
 
 def test_cpt_learns_and_splits_long_texts_instead_of_cutting_them(model_folder: Path, tmp_path: Path) -> None:

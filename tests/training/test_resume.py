@@ -75,7 +75,6 @@ def test_resumed_is_uninterrupted_bit_for_bit(
     assert expected["steps"] == 6
     assert weights(broken.folder) == weights(whole.folder)
     assert _log(broken.folder) == _log(whole.folder)
-    assert not broken.checkpoints.exists()
 
 
 def test_what_was_stopped_by_the_gate_stays_stopped(

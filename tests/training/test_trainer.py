@@ -16,8 +16,9 @@ from transformers import TrainingArguments
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.models.segments import use_segments
 from pediatricsgpt.training.batches import batch
+from pediatricsgpt.training.memory import Ledger
 from pediatricsgpt.training.token_loss import add_token_loss, summed_loss
-from pediatricsgpt.training.trainer import PackedTrainer, held_out_loss, verify
+from pediatricsgpt.training.trainer import PackedTrainer, loss_of_batch, verify
 from tests.models.test_segments import SHAPE, model_of
 
 ARCHITECTURES = ["Qwen2", "Qwen3", "Llama"]
@@ -87,17 +88,6 @@ def test_packed_is_unpacked_in_loss_and_gradients(name: str, tmp_path: Path) -> 
     loss.backward()
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
     assert_close(gradients(model), by_itself, 1e-5)
-
-
-def test_held_out_loss_is_that_of_the_rows_alone() -> None:
-    model, data = model_of("Llama").train(), rows(9)
-    count = sum(label != -100 for row in data for label in row["labels"][1:])
-    expected = float(loss_alone(model.eval(), data).detach())
-    total, found = held_out_loss(model.train(), data, max_length=32, budget=64)
-    assert found == count
-    assert total / found == pytest.approx(expected, rel=1e-5)
-    assert model.training
-    assert all(weight.grad is None for weight in model.parameters())
 
 
 def _step(tmp_path: Path, **arguments: Any) -> tuple[float, dict[str, torch.Tensor]]:
@@ -208,6 +198,18 @@ def test_scaled_and_capped_logits_give_the_models_own_loss(kind: str, size: int,
     loss.backward()
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
     assert_close(gradients(model), own, 2e-5)
+
+
+def test_measuring_makes_no_gradient_of_the_head() -> None:
+    model, data = model_of("Llama"), rows(1)
+    add_token_loss(model)
+    packed = batch([(row["input_ids"], row["labels"]) for row in data])
+    head = model.get_output_embeddings().weight.untyped_storage().nbytes()
+    made = {grad: Ledger() for grad in (True, False)}
+    for grad, ledger in made.items():
+        with torch.set_grad_enabled(grad), ledger:
+            loss_of_batch(model, packed)
+    assert made[True].peak - made[False].peak >= head
 
 
 def test_a_copy_of_the_model_answers_for_itself() -> None:

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset, Sampler
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.models.encode import IGNORED
 
+_LIKE = 8
 Packing = Literal["bfd", "bfd_split"]
 Batch = dict[str, torch.Tensor]
 
@@ -81,8 +82,9 @@ def exactly(lengths: Sequence[int], tokens: int, longest: int, seed: int) -> lis
 class Packs(Sampler[Pack]):  # type: ignore[misc]
     """The packs of an epoch, in order; `set_epoch` shuffles anew.
 
-    Packs of one optimiser step's processes lie behind one another and are of nearly equal size: process r of n takes
-    numbers r, r + n, and so on, and none waits long for another.
+    Packs of nearly equal size lie behind one another in eights: process r of n takes numbers r, r + n, and so on, and
+    none waits long for another. How many processes there are changes nothing of the order, so that n of them do what
+    one does that accumulates n times as many.
     """
 
     def __init__(
@@ -114,16 +116,15 @@ class Packs(Sampler[Pack]):  # type: ignore[misc]
         if self._sizes.max() > budget:
             raise UserError(f"a row of {self._sizes.max()} tokens does not fit into a pack of {budget}")
         sizes = sorted(self._sizes.tolist(), reverse=True)
-        bins = best_fit_decreasing(sizes, budget)
-        bins += [[] for _ in range(-len(bins) % processes)]
         # Places in the order of falling length: the same in every epoch, rows of equal length change places.
+        bins = best_fit_decreasing(sizes, budget)
         self._bins = sorted(bins, key=lambda bin_: (-sum(sizes[place] for place in bin_), bin_))
 
     def __len__(self) -> int:
         """Packs in an epoch, of all processes together."""
         if self._count:
             return -(-len(self.parts) // (self._count * self.processes)) * self.processes
-        return len(self._bins)
+        return len(self._bins) + -len(self._bins) % self.processes
 
     def set_epoch(self, epoch: int) -> None:
         """Shuffle for this epoch, which alone (with the seed) decides."""
@@ -136,10 +137,11 @@ class Packs(Sampler[Pack]):  # type: ignore[misc]
             yield from self._by_count(random.permutation(len(self.parts)).tolist(), self._count)
             return
         order = numpy.lexsort((random.permutation(len(self.parts)), -self._sizes))
-        groups = random.permutation(len(self._bins) // self.processes)
-        for group in groups:
-            for bin_ in self._bins[group * self.processes : (group + 1) * self.processes]:
+        groups = [self._bins[start : start + _LIKE] for start in range(0, len(self._bins), _LIKE)]
+        for number in random.permutation(len(groups)):
+            for bin_ in groups[number]:
                 yield tuple(self.parts[order[place]] for place in bin_)
+        yield from ((),) * (len(self) - len(self._bins))
 
     def _by_count(self, order: list[int], count: int) -> Iterator[Pack]:
         """Rows in random order; those of a step are dealt to the processes by length."""

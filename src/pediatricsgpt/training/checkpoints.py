@@ -12,6 +12,7 @@ import torch
 from transformers import TrainerCallback
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
+from pediatricsgpt.errors import UserError
 from pediatricsgpt.manifest import write_atomically
 from pediatricsgpt.training.meter import Meter
 
@@ -94,6 +95,21 @@ def last_checkpoint(folder: Path) -> Path | None:
         if not is_whole(checkpoint):
             remove(checkpoint)
     return newest_whole(folder)
+
+
+def check_processes(checkpoint: Path, processes: int) -> None:
+    """A checkpoint says which packs are done by how many processes have had theirs.
+
+    Raises:
+        UserError: another number of processes wrote it.
+    """
+    written = len(list(checkpoint.glob("rng_state*.pth")))  # one for each
+    if written and written != processes:
+        raise UserError(
+            f"{written} processes trained up to this checkpoint, and now there are {processes}: some rows would come "
+            f"twice and others never; start {written}, or delete the checkpoint to begin anew",
+            checkpoint,
+        )
 
 
 def state_of(checkpoint: Path) -> dict[str, Any]:

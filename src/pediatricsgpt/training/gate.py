@@ -3,15 +3,16 @@
 Sets that the phase must not forget (general rows, those of earlier phases) are guarded: their loss may not rise by more
 than the recipe allows against the model that came in. The phase's own held-out rows say which checkpoint is best.
 
-The loss of texts and dialogues is the mean negative log-likelihood of all tokens that carry loss, in nats. That of
-preference pairs is DFPO's objective with the model that came in as the reference.
+The loss is the mean negative log-likelihood of all tokens that carry loss, in nats; of preference pairs that are
+guarded, of their preferred answers. That of preference training's own pairs is DFPO's objective with the model that
+came in as the reference.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from rich.console import Console
@@ -24,6 +25,9 @@ from pediatricsgpt.training.meter import Meter, restored
 from pediatricsgpt.training.metrics import Metrics
 from pediatricsgpt.training.settings import GateSettings
 from pediatricsgpt.training.watch import TrainingFailed
+
+_AT_LEAST = 4
+"""Measurements while a phase trains, however short it is"""
 
 
 @dataclass(slots=True)
@@ -69,7 +73,8 @@ class ForgettingGate(TrainerCallback, ExportableState):  # type: ignore[misc]
             objective: of preference training, for its held-out pairs.
         """
         self.standing = Standing()
-        self._sets, self._settings = sets, settings
+        self._sets = {name: held if name == OWN else _plain(held) for name, held in sets.items()}
+        self._settings = settings
         self._metrics, self._meter, self._say, self._objective = metrics, meter, say, objective
 
     def state(self) -> dict[str, Any]:
@@ -90,7 +95,8 @@ class ForgettingGate(TrainerCallback, ExportableState):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Measure where it is due, and judge."""
         last = state.global_step >= state.max_steps
-        if not (last or state.global_step % self._settings.every_steps == 0):
+        every = min(self._settings.every_steps, max(1, state.max_steps // _AT_LEAST))
+        if not (last or state.global_step % every == 0):
             return
         self._measure(kwargs["model"])
         self._metrics.add(self._logged())
@@ -161,6 +167,11 @@ class ForgettingGate(TrainerCallback, ExportableState):  # type: ignore[misc]
     def _told(self) -> str:
         before = self.standing.before
         return ", ".join(f"{name} {now:.3f} ({now - before[name]:+.3f})" for name, now in self.standing.latest.items())
+
+
+def _plain(held: Held) -> Held:
+    """A guarded set: of preference pairs the preferred answers, whose loss is in nats a token as that of the others."""
+    return replace(held, sequences=held.sequences[0::2], pairs=False) if held.pairs else held
 
 
 def counts_of(standing: Standing, sets: Mapping[str, Held]) -> dict[str, Any]:

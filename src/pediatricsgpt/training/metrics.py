@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,8 @@ class Metrics(TrainerCallback):  # type: ignore[misc]
     """Writes `metrics.jsonl` in the folder of a phase.
 
     A line has step, epoch, tokens so far, loss, learning_rate, grad_norm, what else the trainer logs, held-out losses
-    where they were measured, tokens_per_second and memory_mb. The last two and nothing else differ between a run that
-    was killed and resumed and one that was not.
+    where they were measured, tokens_per_second and memory_mb; null is what was not finite. The last two and nothing
+    else differ between a run that was killed and resumed and one that was not.
     """
 
     def __init__(self, folder: Path, meter: Meter, tensorboard: bool = False) -> None:
@@ -78,7 +79,8 @@ class Metrics(TrainerCallback):  # type: ignore[misc]
         if self._file is None:
             return
         line = {"step": state.global_step, "epoch": state.epoch, "tokens": self._meter.tokens, **values}
-        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        held = {name: None if _is_endless(value) else value for name, value in line.items()}
+        self._file.write(json.dumps(held, ensure_ascii=False, allow_nan=False) + "\n")
         self._file.flush()
         for name, value in line.items() if self._events is not None else ():
             if name != "step" and isinstance(value, int | float):
@@ -90,6 +92,11 @@ class Metrics(TrainerCallback):  # type: ignore[misc]
             if opened is not None:
                 opened.close()
         self._file = self._events = None
+
+
+def _is_endless(value: Any) -> bool:
+    """Whether JSON has no word for it."""
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -75,9 +75,10 @@ class OutputHead:
 
     def fused(self, function: Any, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """`function` of a plain head: hidden states, weight, bias, targets, scale, cap, chunk."""
-        found: torch.Tensor = function.apply(
-            hidden, self.module.weight, self.module.bias, targets, self.scale, self.cap, self.size
-        )
+        tensors = [hidden, self.module.weight, self.module.bias]
+        if not torch.is_grad_enabled():  # inside, weights would still ask for the gradients that are made on the way
+            tensors = [None if one is None else one.detach() for one in tensors]
+        found: torch.Tensor = function.apply(*tensors, targets, self.scale, self.cap, self.size)
         return found
 
     def by_call(self, hidden: torch.Tensor, targets: torch.Tensor, reduction: str) -> list[torch.Tensor]:

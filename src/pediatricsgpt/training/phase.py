@@ -12,11 +12,12 @@ from rich.console import Console
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig
 
+from pediatricsgpt.manifest import SCRATCH
 from pediatricsgpt.models.load import Loaded
 from pediatricsgpt.training import sharding
 from pediatricsgpt.training.arguments import arguments
 from pediatricsgpt.training.batches import Packing
-from pediatricsgpt.training.checkpoints import Checkpoints, last_checkpoint, remove, sibling, state_of
+from pediatricsgpt.training.checkpoints import Checkpoints, check_processes, last_checkpoint, sibling, state_of
 from pediatricsgpt.training.curves import check, draw
 from pediatricsgpt.training.data import Prepared
 from pediatricsgpt.training.gate import ForgettingGate, Standing, counts_of, say_on
@@ -29,8 +30,6 @@ from pediatricsgpt.training.settings import DfpoSettings, PhaseSettings
 from pediatricsgpt.training.token_loss import add_token_loss
 from pediatricsgpt.training.trainer import PackedTrainer
 from pediatricsgpt.training.watch import OFFENDING, Watch, out_of_memory
-
-_CHECKPOINTS = "checkpoints"
 
 
 @dataclass(slots=True)
@@ -48,8 +47,8 @@ class Job:
 
     @property
     def checkpoints(self) -> Path:
-        """Where the trainer keeps its checkpoints until the phase is done."""
-        return self.folder / _CHECKPOINTS
+        """Where the trainer keeps its checkpoints; whoever calls removes them once the result is safe."""
+        return self.folder / SCRATCH
 
 
 def supervised(
@@ -96,6 +95,7 @@ def run(trainer: Any, job: Job, loaded: Loaded, prepared: Prepared, settings: Ph
     with trainer.args.main_process_first(local=False):  # one process removes what is torn
         checkpoint = last_checkpoint(job.checkpoints)
     if checkpoint is not None:
+        check_processes(checkpoint, trainer.args.world_size)
         check_checkpoint(checkpoint, trainer.model)
     if checkpoint is not None and _Ending.of(checkpoint).finished:
         ending = _Ending.of(checkpoint)
@@ -107,10 +107,10 @@ def run(trainer: Any, job: Job, loaded: Loaded, prepared: Prepared, settings: Ph
     if trainer.is_world_process_zero():
         # It holds absolute paths and a pickle; the recipe and the manifest say the same in the open.
         (job.folder / "training_args.bin").unlink(missing_ok=True)
-        (job.folder / OFFENDING).unlink(missing_ok=True)  # of a try before this one
+        for offending in job.folder.glob(f"*{OFFENDING}"):  # of a try before this one
+            offending.unlink()
         loaded.tokenizer.save_pretrained(str(job.folder))
         draw(job.folder, job.name)
-        remove(job.checkpoints)
     return {**prepared.counts, **ending.counts(sets), **_parameters(trainer.model)}
 
 

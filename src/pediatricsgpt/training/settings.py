@@ -35,13 +35,62 @@ OWNED = {
     "disable_tqdm": "progress is shown by pedgpt",
     "remove_unused_columns": "the sets hold what is used and nothing else",
     "save_only_model": "a killed run could not go on",
-    "eval_strategy": "every model is measured in the evaluation",
-    "do_eval": "every model is measured in the evaluation",
+    "disable_dropout": "the model's own configuration says it",
+    "do_train": "the command says what is done",
+    "ignore_data_skip": "a killed run goes on with exactly the rows that are left",
+    "restore_callback_states_from_checkpoint": "a killed run goes on as if it had not been killed",
+    "local_rank": "the launcher says it",
+    "model_init_kwargs": "set 'model' of the recipe",
+    "trust_remote_code": "set model.trust_remote_code",
+    "router_aux_loss_coef": "set balance_coefficient of the experts phase",
+    "shuffle_dataset": "rows are shuffled by the seed",
+    "truncation_mode": "set 'too_long' of this phase",
+    "skip_memory_metrics": "memory is in the log of every phase",
+    "use_cache": "training has no use for it",
+    **dict.fromkeys(("pad_to_multiple_of", "pad_token"), "nothing is padded"),
+    **dict.fromkeys(
+        (
+            "batch_eval_metrics",
+            "bf16_full_eval",
+            "do_eval",
+            "do_predict",
+            "eval_accumulation_steps",
+            "eval_delay",
+            "eval_do_concat_batches",
+            "eval_on_start",
+            "eval_packing",
+            "eval_steps",
+            "eval_strategy",
+            "eval_use_gather_object",
+            "fp16_full_eval",
+            "include_for_metrics",
+            "label_names",
+            "per_device_eval_batch_size",
+            "prediction_loss_only",
+        ),
+        "every model is measured in the evaluation",
+    ),
+    **dict.fromkeys(
+        (
+            "hub_always_push",
+            "hub_model_id",
+            "hub_private_repo",
+            "hub_revision",
+            "hub_strategy",
+            "hub_token",
+            "push_to_hub",
+        ),
+        "nothing is pushed from a training; export the model when it is done",
+    ),
+    **dict.fromkeys(
+        ("project", "trackio_bucket_id", "trackio_space_id", "trackio_static_space_id"),
+        "set 'tensorboard' of this phase; curves are in the run's report anyway",
+    ),
     "save_total_limit": "the newest and the best checkpoint are kept",
     "logging_nan_inf_filter": "a loss that is not finite stops the phase",
     "include_num_input_tokens_seen": "tokens are counted by pedgpt",
     "label_smoothing_factor": "the loss is the paper's and has no such term",
-    "use_liger_kernel": "the loss is fused already",
+    **dict.fromkeys(("use_liger_kernel", "liger_kernel_config"), "the loss is fused already"),
     "activation_offloading": "use gradient checkpointing",
     "neftune_noise_alpha": "its noise depends on the length of a sequence, which packing changes",
     "dataloader_drop_last": "every row is used",
@@ -63,11 +112,26 @@ OWNED = {
         "the loss is the paper's and has no such term",
     ),
     **dict.fromkeys(
-        ("precompute_ref_log_probs", "precompute_ref_batch_size", "sync_ref_model", "ref_model_mixup_alpha"),
+        (
+            "precompute_ref_log_probs",
+            "precompute_ref_batch_size",
+            "sync_ref_model",
+            "ref_model_mixup_alpha",
+            "ref_model_sync_steps",
+        ),
         "set 'reference' of this phase",
     ),
     **dict.fromkeys(
-        ("assistant_only_loss", "completion_only_loss", "dataset_text_field", "chat_template_path", "eos_token"),
+        (
+            "assistant_only_loss",
+            "completion_only_loss",
+            "dataset_kwargs",
+            "dataset_num_proc",
+            "dataset_text_field",
+            "length_column_name",
+            "chat_template_path",
+            "eos_token",
+        ),
         "rows come as tokens with their labels; set model.chat_template for another template",
     ),
 }
@@ -97,7 +161,8 @@ class GateSettings(Settings):
     """The forgetting gate and early stopping: held-out losses that are measured while a phase trains."""
 
     every_steps: int = Field(default=100, ge=1)
-    """Measured before the first step, every so many steps, and after the last one"""
+    """Measured before the first step, every so many steps (but at least four times in a phase), and after the last
+    one"""
     rows: int = Field(default=64, ge=1)
     """Rows measured of each held-out set at the most; always the same ones"""
     max_rise: float | None = Field(default=0.1, ge=0)

@@ -95,8 +95,8 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         return prepared
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
-        """There is none: `held_out_loss` measures rows that are not trained on."""
-        raise NotImplementedError("PackedTrainer does not evaluate; call held_out_loss")
+        """There is none: `training.held_out` measures rows that are not trained on."""
+        raise NotImplementedError("PackedTrainer does not evaluate; training.held_out measures rows")
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -163,7 +163,7 @@ def verify(model: Any, ids: torch.Tensor, tolerance: float) -> None:
     Raises:
         UserError: the two differ.
     """
-    first, second = ids[0].repeat(-(-2 * _PROBE // ids.shape[1]))[: 2 * _PROBE].view(2, 1, _PROBE).flip(1)
+    first, second = ids[0].repeat(-(-2 * _PROBE // ids.shape[1]))[: 2 * _PROBE].view(2, 1, _PROBE).flip(0)
     place = torch.arange(_PROBE, device=ids.device)[None]
     training = model.training
     model.eval()
@@ -183,36 +183,6 @@ def verify(model: Any, ids: torch.Tensor, tolerance: float) -> None:
             f"this model gives a packed document another loss ({float(packed):.4f}) than the document alone "
             f"({float(alone):.4f}): it does not keep documents apart, or changes its logits in an unknown way"
         )
-
-
-def held_out_loss(model: Any, rows: Any, *, max_length: int, budget: int) -> tuple[float, int]:
-    """Loss of a model on rows that it does not train on, packed as in training.
-
-    Args:
-        model: a causal LM of transformers, or an adapter around one, on its device; left in the mode it was in.
-        rows: mappings with `input_ids` and `labels`; rows longer than `max_length` are split.
-        max_length: longest document in tokens.
-        budget: tokens that go through the model at once, at least `max_length`.
-
-    Returns:
-        sum of the negative log-likelihoods over tokens that carry loss, and their number: perplexity is the exponential
-        of their ratio, and sums of several sets can be added.
-    """
-    use_segments(model)
-    add_token_loss(model)
-    packs = Packs(pieces(lengths_of(rows), max_length, "bfd_split"), budget, seed=0)
-    data = PackedRows(rows, packs)
-    device = next(model.parameters()).device
-    training = model.training
-    model.eval()
-    total, count = 0.0, 0
-    with torch.no_grad():
-        for pack in packs:
-            inputs = {name: value.to(device) for name, value in data[pack].items()}
-            total += float(loss_of_batch(model, inputs))
-            count += len(inputs["loss_positions"])
-    model.train(training)
-    return total, count
 
 
 def loss_of_batch(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
