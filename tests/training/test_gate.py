@@ -22,7 +22,7 @@ from tests.rows import write
 from tests.training.jobs import DIALOGUES, TRAINER, held_out, held_out_pairs, job
 
 # Learns fast and forgets: general loss falls first, as everything is new, and rises later.
-HARSH = {**TRAINER, "learning_rate": 2.0e-2, "lr_scheduler_type": "constant", "max_steps": 24, "save_steps": 50}
+HARSH = {**TRAINER, "learning_rate": 3.0e-2, "lr_scheduler_type": "constant", "max_steps": 24, "save_steps": 50}
 
 
 def _losses(folder: Path, name: str) -> dict[int, float]:
@@ -183,7 +183,7 @@ def test_a_short_phase_is_measured_on_the_way(tmp_path: Path, monkeypatch: pytes
     rule = GateSettings(every_steps=1000)
     gate = ForgettingGate({}, rule, Metrics(tmp_path, Meter()), Meter(), lambda _: None, Objective())
     monkeypatch.setattr(gate, "_measure", lambda _: {})
-    gate.standing.latest = {"own": 1.0}
+    gate.standing.before = gate.standing.latest = {"own": 1.0}
     for step in range(1, 81):
         control = _Control()
         gate.on_step_end(_Arguments(), _State(step, 80), control, model=None)
