@@ -32,18 +32,20 @@ class AuthorsExperts(nn.Module):
 
     def __init__(self, base: nn.Linear, r: int, scaling: float) -> None:
         super().__init__()
-        self.base, self.scaling = base, scaling
+        self.base, self.scaling, self.noise = base, scaling, True
         self.a = nn.Parameter(torch.randn(EXPERTS + 1, base.in_features, r) * base.in_features**-0.5)
         self.b = nn.Parameter(torch.randn(EXPERTS + 1, r, base.out_features) * 0.01)
         self.route = nn.Linear(base.in_features, EXPERTS, bias=False)
         self.w_noise = nn.Parameter(torch.randn(base.in_features, EXPERTS) * 0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        deviation = F.softplus(x @ self.w_noise)
-        logits = self.route(x) + torch.randn_like(deviation) * deviation
-        share = F.softmax(logits, dim=-1, dtype=torch.float16).to(x.dtype)
+        logits = self.route(x)
+        if self.noise:
+            deviation = F.softplus(x @ self.w_noise)
+            logits = logits + torch.randn_like(deviation) * deviation
         ranks = torch.einsum("bnd,edh->bneh", x, self.a)
         outputs = torch.einsum("bneh,ehd->bned", ranks, self.b) * self.scaling
+        share = F.softmax(logits, dim=-1, dtype=torch.float16).to(outputs.dtype)
         kept = outputs.clone()
         gated = torch.cat([kept[:, :, :1], kept[:, :, 1:] * share.unsqueeze(-1)], dim=2)
         return self.base(x) + gated.sum(dim=2)

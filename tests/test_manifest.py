@@ -173,6 +173,21 @@ def test_code_version_follows_imports_and_ignores_comments(monkeypatch: pytest.M
     manifest._data_version.cache_clear()
 
 
+def test_what_a_source_says_is_remembered_by_its_bytes(tmp_path: Path) -> None:
+    source = b'"""Doc."""\nimport pediatricsgpt.text\nx = 1  # why\n'
+    first = manifest._Syntax(tmp_path / "cache/syntax.json")
+    found = first(source)
+    assert "pediatricsgpt.text" in found[1]
+    first.save()
+    again = manifest._Syntax(tmp_path / "cache/syntax.json")
+    assert again(source) == found
+    assert not again._new
+    assert again(source.replace(b"why", b"because"))[0] == found[0]
+    assert again(source.replace(b"1", b"2"))[0] != found[0]
+    (tmp_path / "cache/syntax.json").write_text("[damaged")
+    assert manifest._Syntax(tmp_path / "cache/syntax.json")(source) == found
+
+
 def test_two_processes_cannot_hold_one_run(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib\nfrom pediatricsgpt import manifest\n"

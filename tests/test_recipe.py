@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.recipe import Recipe, as_yaml, documentation, load_recipe
+from pediatricsgpt.recipe import Recipe, as_yaml, check_paths, check_phases, documentation, load_recipe
 
 REPOSITORY = Path(__file__).parents[1]
 GOOD = """\
@@ -161,6 +161,17 @@ def test_a_key_that_stands_twice_names_both_lines(tmp_path: Path) -> None:
 def test_a_folder_instead_of_a_recipe_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="this is a folder"):
         load_recipe(tmp_path)
+
+
+def test_an_adapter_that_phase_4_cannot_go_on_from_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    text = GOOD + "dfpo: {reference: adapter, adapter: {kind: KIND}}\n"
+    recipe = _load(tmp_path, text.replace("KIND", "experts"))
+    with pytest.raises(UserError, match=r"^dfpo\.adapter\.kind: .*kind: lora, or stop before phase 4"):
+        check_paths(recipe, tmp_path)
+    with pytest.raises(UserError, match=r"^dfpo\.adapter\.kind: "):
+        check_phases(recipe, ["sft", "dfpo", "experts"])
+    check_phases(recipe, ["sft", "dfpo"])
+    check_phases(_load(tmp_path, text.replace("KIND", "lora")), ["sft", "dfpo", "experts"])
 
 
 def test_every_setting_is_documented() -> None:

@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,10 +28,13 @@ from pediatricsgpt.errors import UserError
 
 MANIFEST = "manifest.json"
 _STATE = "begun.json"
+_OWN_CODE = Path(__file__)
 SCRATCH = "checkpoints"
 """A folder of what only unfinished work needs; it goes when the manifest is written, not before"""
 _PACKAGE = "pediatricsgpt"
-_SPEAKERS = {"errors", "curves", "training.curves", "training.meter", "training.metrics", "training.progress"}
+_SPEAKERS = {"errors", "curves", "training.curves", "training.meter", "training.metrics", "training.progress"} | {
+    "training.preference.progress"
+}
 _RECORDED_PACKAGES = (
     "pediatricsgpt",
     "torch",
@@ -132,7 +136,9 @@ def code_version(modules: Sequence[str]) -> str:
     Comments, docstrings and layout do not count: rewording does not redo work. Neither do modules that only speak to
     people (`_SPEAKERS`).
     """
-    return digest([[name, _code_of(name).version] for name in sorted(_closure(modules))])[:16]
+    found = digest([[name, _code_of(name).version] for name in sorted(_closure(modules))])[:16]
+    _syntax().save()
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +163,51 @@ def _code_of(module: str) -> _Code:
     source = _source_of(module)
     if source is None:
         raise ImportError(f"no source of module {module}")
-    tree = ast.parse(source.read_text(encoding="utf-8"))
-    uses = frozenset(filter(None, map(_module_named, _names(tree))))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [statement for statement in node.body if not _is_docstring(statement)]
-    return _Code(digest([ast.dump(tree), _data_version(source.parent)]), uses - {module})
+    tree, names = _syntax()(source.read_bytes())
+    uses = frozenset(filter(None, map(_module_named, names)))
+    return _Code(digest([tree, _data_version(source.parent)]), uses - {module})
+
+
+class _Syntax:
+    """What the syntax tree of a source says, remembered by its bytes: parsing all of ours takes most of a second."""
+
+    def __init__(self, store: Path) -> None:
+        self._store = store
+        self._new = False
+        self._known: dict[str, tuple[str, list[str]]] = {}
+        # A convenience, as `FileHashes`.
+        with contextlib.suppress(OSError, ValueError):
+            self._known = dict(json.loads(store.read_text(encoding="utf-8")))
+
+    def __call__(self, source: bytes) -> tuple[str, list[str]]:
+        """Hash of the tree without comments, docstrings and layout; what it imports or names."""
+        key = hashlib.sha256(source).hexdigest()
+        if key not in self._known:
+            tree = ast.parse(source)
+            names = sorted(set(_names(tree)))
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                    node.body = [statement for statement in node.body if not _is_docstring(statement)]
+            self._known[key] = digest(ast.dump(tree)), names
+            self._new = True
+        tree_hash, names = self._known[key]
+        return tree_hash, names
+
+    def save(self) -> None:
+        """Keep what was learnt for the next command."""
+        if self._new:
+            self._new = False
+            with contextlib.suppress(OSError):
+                self._store.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(self._store, json.dumps(self._known))
+
+
+@cache
+def _syntax() -> _Syntax:
+    """The store of this version of Python and of this file, which decide what a tree says."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    version = digest([list(sys.version_info[:2]), hash_file(_OWN_CODE)])[:16]
+    return _Syntax(caches / "pediatricsgpt" / f"syntax-{version}.json")
 
 
 @cache

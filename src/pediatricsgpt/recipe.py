@@ -11,7 +11,7 @@ import difflib
 import itertools
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -94,7 +94,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def check_paths(recipe: Recipe, folder: Path) -> int:
-    """Check that everything that a recipe names is there: sources, tokenizer, chat template, base, own behaviour file.
+    """Check that everything that a recipe names is there: sources, tokenizer, chat template, base, own behaviour file;
+    and that each phase can go on from the one before.
 
     Args:
         recipe: the recipe.
@@ -104,8 +105,9 @@ def check_paths(recipe: Recipe, folder: Path) -> int:
         the number of source files.
 
     Raises:
-        UserError: something is not there; its path is named.
+        UserError: something is not there, and its path is named; or as `check_phases`.
     """
+    check_phases(recipe, ["experts"])
     from pediatricsgpt.corpus.sources import consumed_files, files_of
     from pediatricsgpt.models.load import local_or_hub
 
@@ -130,6 +132,24 @@ def check_paths(recipe: Recipe, folder: Path) -> int:
     if model.base is not None:
         local_or_hub(model.base, folder)
     return files
+
+
+def check_phases(recipe: Recipe, names: Collection[str]) -> None:
+    """Check that each of these phases can go on from the one before, while nothing is trained yet.
+
+    Args:
+        recipe: the recipe.
+        names: of the nodes that are to be done; phase 3 by itself may end in an adapter.
+
+    Raises:
+        UserError: phase 4 would be given an adapter.
+    """
+    if "experts" in names and recipe.dfpo.adapter.kind == "experts":
+        raise UserError(
+            "experts cannot be merged, and phase 4 puts its own on a whole model; set dfpo.adapter.kind: lora, or stop "
+            "before phase 4 (pedgpt run --until dfpo)",
+            "dfpo.adapter.kind",
+        )
 
 
 def documentation(model: type[BaseModel] = Recipe, indent: int = 0) -> Iterator[str]:

@@ -49,6 +49,8 @@ class SmallRun:
 
     folder: Path
     contents: dict[str, str] = field(default_factory=dict)
+    wholes: dict[str, str] = field(default_factory=dict)
+    """The same with what nobody but people reads"""
 
     def done(
         self,
@@ -58,18 +60,21 @@ class SmallRun:
         files: dict[str, str] | None = None,
         counts: dict[str, Any] | None = None,
         settings: Any = None,
+        reads_all: bool = False,
     ) -> None:
-        """Do one step as `run.py` does."""
+        """Do one step as `run.py` does; `reads_all`: it depends on what its inputs wrote for people, too."""
         target = self.folder / node
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = manifest.begin(target, content_id(node))
+        partial = manifest.begin(target, manifest.Begun(content_id(node)))
         write(partial)
-        content = manifest.hash_folder(partial, ignore=("metrics.jsonl", "README.md"))
-        read = {name: self.contents[name] for name in inputs} | (files or {})
+        content = manifest.hash_folder(partial, ignore=("metrics.jsonl", "README.md", "leakage.json", "rejects.jsonl"))
+        above = self.wholes if reads_all else self.contents
+        read = {name: above[name] for name in inputs} | (files or {})
         entry = manifest.Manifest(node, content_id(node), content, read, settings or {}, "c0de", 17, counts or {})
         entry.threads, entry.seconds, entry.peak_memory_mb = 2, 12.5, 900
+        entry.whole = manifest.hash_folder(partial)
         manifest.finish(target, entry)
-        self.contents[node] = content
+        self.contents[node], self.wholes[node] = content, entry.whole
 
     def predictions(self, model: str) -> Path:
         """The predictions file of a model."""
@@ -123,7 +128,7 @@ def _begun(above: Path) -> SmallRun:
 
 def _copied(run: SmallRun, above: Path) -> SmallRun:
     shutil.copytree(run.folder, above / "runs" / "small")
-    return SmallRun(above / "runs" / "small", dict(run.contents))
+    return SmallRun(above / "runs" / "small", dict(run.contents), dict(run.wholes))
 
 
 def _recipe() -> dict[str, Any]:
@@ -233,7 +238,8 @@ def write_sets(run: SmallRun, held_out: str = "held_out") -> None:
     for name, rows in (("sft", train), ("experts", train + train)):
         counts = {"rows": len(rows), "decontaminated": 1}
         run.done(f"corpus/{name}", _checked(rows, "instruction", name, [(leaked, test[0])]), above, counts=counts)
-    run.done("corpus/card", _card(train, test), ["corpus/curated", *above], counts={"rows": len(train)})
+    above = ["corpus/curated", *above]
+    run.done("corpus/card", _card(train, test), above, counts={"rows": len(train)}, reads_all=True)
 
 
 def _rows(rows: list[dict[str, Any]], kind: Any) -> Callable[[Path], None]:
@@ -296,9 +302,23 @@ def write_models(run: SmallRun) -> None:
 def write_dfpo(run: SmallRun, fall: float) -> None:
     """`fall`: by how many nats the preferred answers are less likely at the end, for each logged step."""
     log = [{**line, **_preference_values(line["step"], fall)} for line in _log()]
-    settings = {**_phase_settings(), "beta": 0.1, "mu": 1.0}
-    counts = {"rows": 3, "too_long": 0, "pairs": 3, "steps": 40, "parameters": 9_400_000}
-    run.done("dfpo", _trained(log), ["sft", "corpus/preferences"], counts=counts, settings=settings)
+    settings = {**_phase_settings(), "beta": 0.1, "mu": 1.0, "style_auc": 0.75}
+    counts = {"rows": 30, "too_long": 0, "equal_sides": 2, "pairs": 28, "steps": 40, "parameters": 9_400_000}
+
+    def write(folder: Path) -> None:
+        _trained(log)(folder)
+        write_shortcuts(folder, [_ANSWER[: 20 + n % 9] for n in range(28)], [_ANSWER[: 20 + n % 7] for n in range(28)])
+
+    run.done("dfpo", write, ["sft", "corpus/preferences"], counts=counts, settings=settings)
+
+
+def write_shortcuts(folder: Path, chosen: Sequence[str], rejected: Sequence[str]) -> None:
+    """What the preference phase writes of pairs, from the corpus's statistics of them."""
+    from pediatricsgpt.corpus.build.shortcuts import probe, side_statistics
+
+    sides = {"chosen": side_statistics(chosen, rejected), "rejected": side_statistics(rejected, chosen)}
+    found = {"sides": sides, "probe": probe(chosen, rejected)}
+    (folder / "shortcuts.json").write_text(json.dumps(found), encoding="utf-8")
 
 
 def _preference_values(step: int, fall: float) -> dict[str, float]:
@@ -343,7 +363,17 @@ def _phase_counts() -> dict[str, Any]:
         "parameters": 9_400_000,
         "trained_parameters": 9_400_000,
         "trained_share_percent": 100.0,
+        "cut": 3,
+        "cut_turns": 5,
+        "cut_tokens": 789,
+        "by_set": {"corpus": _part(10, 9_345, 75.7), "<own>": _part(4, 3_000, 24.3)},
+        "by_task": {"evidiag": _part(5, 3_000, 24.3), "medkqa": _part(9, 9_345, 75.7)},
+        "by_source": {"guidelines": _part(14, 12_345, 100.0)},
     }
+
+
+def _part(rows: int, tokens: int, percent: float) -> dict[str, Any]:
+    return {"rows": rows, "tokens": tokens, "loss_tokens": tokens // 2, "share_percent": percent}
 
 
 def _phase_settings() -> dict[str, Any]:

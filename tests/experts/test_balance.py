@@ -45,6 +45,13 @@ def by_autograd(mask: torch.Tensor | None = None) -> tuple[float, dict[str, torc
     return loss.item(), trained(model)
 
 
+def loss_of(model: nn.Module) -> tuple[float, dict[str, torch.Tensor]]:
+    model.zero_grad()
+    loss = model(input_ids=TOKENS, labels=TOKENS).loss
+    loss.backward()
+    return loss.item(), trained(model)
+
+
 def same(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
     assert found.keys() == wanted.keys()
     for name, gradient in wanted.items():
@@ -100,6 +107,62 @@ def test_a_loss_computed_outside_of_the_model_takes_the_balance_along():
     expected, wanted = by_autograd()
     assert loss.item() == pytest.approx(expected, rel=1e-6)
     same(trained(model), wanted)
+
+
+def test_an_adapter_that_is_deleted_and_added_again_weighs_as_before():
+    model = tiny()
+    kept = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    loss, gradients = loss_of(model)
+    model.add_adapter("other", ExpertsConfig(r=2, task_type="CAUSAL_LM"))  # PEFT needs one that stays
+    with pytest.warns(UserWarning, match="Setting active adapter to other"):
+        model.delete_adapter("default")
+    model.add_adapter(
+        "default", ExpertsConfig(r=2, task_type="CAUSAL_LM", noise=False, balance_coefficient=COEFFICIENT)
+    )
+    model.set_adapter("default")
+    with torch.no_grad():
+        for name, weight in kept.items():
+            model.get_parameter(name).copy_(weight)
+    again, found = loss_of(model.train())
+    assert again == pytest.approx(loss, rel=1e-6)
+    same(found, gradients)
+
+
+def test_two_active_adapters_each_add_their_own_loss():
+    model = tiny(0.5)
+    model.add_adapter(
+        "second",
+        ExpertsConfig(
+            r=2, num_experts=5, target_modules=["up_proj"], task_type="CAUSAL_LM", noise=False, balance_coefficient=2.0
+        ),
+    )
+    model.base_model.set_adapter(["default", "second"])
+    make_visible(model)
+    gates: dict[str, list[torch.Tensor]] = {"default": [], "second": []}
+
+    def note(layer: ExpertsLinear, inputs: tuple[torch.Tensor], _: torch.Tensor) -> None:
+        for adapter in layer.experts_router:
+            gates[adapter].append(layer.gates(inputs[0].flatten(0, -2), adapter))
+
+    for module in model.modules():
+        if isinstance(module, ExpertsLinear):
+            module.register_forward_hook(note)
+    found = model(input_ids=TOKENS, labels=TOKENS).loss.item()
+    assert {name: len(layers) for name, layers in gates.items()} == {"default": 6, "second": 2}
+    wanted = model.eval()(input_ids=TOKENS, labels=TOKENS).loss.item()
+    for adapter, coefficient, layers in (("default", 0.5, 6), ("second", 2.0, 2)):
+        for shares in gates[adapter][:layers]:
+            wanted += coefficient / layers * (shares.shape[-1] * shares.mean(0).square().sum() - 1).item()
+    assert found == pytest.approx(wanted, rel=1e-6)
+
+
+def test_a_pass_whose_loss_nobody_took_does_not_count_in_the_next():
+    model = tiny()
+    model.add_adapter("second", ExpertsConfig(r=2, task_type="CAUSAL_LM", noise=False))
+    model(input_ids=TOKENS)
+    model.set_adapter("second")
+    with_labels = model(input_ids=TOKENS, labels=TOKENS).loss.item()
+    assert with_labels == model.eval()(input_ids=TOKENS, labels=TOKENS).loss.item()
 
 
 def test_even_gates_cost_nothing_and_one_expert_alone_costs_most():

@@ -178,6 +178,88 @@ def test_every_gradient_equals_that_of_autograd(dropout, noise, trained_base):
         torch.testing.assert_close(ours[name], gradient, rtol=1e-5, atol=1e-5, msg=name)
 
 
+def scale_the_input(base: nn.Linear) -> None:
+    base.register_forward_pre_hook(lambda _, inputs: (3 * inputs[0],))
+
+
+def scale_the_output(base: nn.Linear) -> None:
+    base.register_forward_hook(lambda _, inputs, output: -2 * output)
+
+
+def replace_the_forward(base: nn.Linear) -> None:
+    base.forward = lambda x: F.linear(x.tanh(), base.weight, base.bias)
+
+
+@pytest.mark.parametrize("change", [scale_the_input, scale_the_output, replace_the_forward])
+def test_gradients_go_through_whatever_others_put_on_the_base_layer(change):
+    config = ExpertsConfig(r=4, noise=False)
+    layer = make_layer(r=4, noise=False).train()
+    change(layer.base_layer)
+    x = torch.randn(7, D_IN, requires_grad=True)
+    result, expected = layer(x), in_one_piece(layer, x, config)
+    torch.testing.assert_close(result, expected)
+    (ours,), (wanted,) = (torch.autograd.grad(y.square().sum(), x) for y in (result, expected))
+    torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_an_output_that_a_patched_forward_keeps_is_not_overwritten():
+    layer, kept = make_layer(), []
+
+    def keep(x: torch.Tensor) -> torch.Tensor:
+        kept.append(F.linear(x, layer.base_layer.weight))
+        return kept[0]
+
+    layer.base_layer.forward = keep
+    x = torch.randn(4, D_IN)
+    layer(x)
+    assert torch.equal(kept[0], F.linear(x, layer.base_layer.weight))
+
+
+def test_gradients_of_two_active_adapters_equal_those_of_autograd():
+    settings = {
+        "first": {"r": 4, "num_experts": 3, "noise": False},
+        "second": {"r": 2, "num_experts": 5, "noise": False, "lora_alpha": 7},
+    }
+    layer = make_layer(adapter="first", **settings["first"])
+    layer.update_layer("second", ExpertsConfig(**settings["second"]))
+    make_visible(layer)
+    layer.set_adapter(list(settings))
+    x = torch.randn(7, D_IN, requires_grad=True)
+    weights = {"x": x} | {name: weight for name, weight in layer.named_parameters() if weight.requires_grad}
+    assert len(weights) == 1 + 2 * 3
+    both = sum(in_one_piece(layer, x, ExpertsConfig(**one), adapter=name) for name, one in settings.items())
+    wanted = torch.autograd.grad((both - layer.base_layer(x)).square().sum(), list(weights.values()))
+    ours = torch.autograd.grad(layer.train()(x).square().sum(), list(weights.values()))
+    for name, gradient, expected in zip(weights, ours, wanted, strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-3, msg=name)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_training_in_half_precision_lowers_the_loss_with_router_gradients_in_float32(dtype):
+    layer = make_layer(base=nn.Linear(D_IN, D_OUT, dtype=dtype), r=4).train()
+    assert layer.experts_A["default"].weight.dtype == dtype
+    x = torch.randn(64, D_IN, dtype=dtype)
+    target = make_layer(seed=7, base=layer.base_layer, r=4, noise=False).eval()(x).detach().float()
+    trained = [weight for weight in layer.parameters() if weight.requires_grad]
+    routers = {name: w for name, w in layer.named_parameters() if "router" in name or "noise" in name}
+    before = {name: weight.detach().clone() for name, weight in routers.items()}
+    optimizer = torch.optim.SGD(trained, lr=0.05)
+    losses = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = F.mse_loss(layer(x).float(), target)
+        loss.backward()
+        losses.append(loss.item())
+        assert {weight.grad.dtype for weight in routers.values()} == {torch.float32}
+        optimizer.step()
+    assert losses[-1] < 0.5 * losses[0]
+    for name, weight in routers.items():
+        moved = weight.detach() - before[name]
+        assert weight.dtype == torch.float32
+        assert moved.any(dim=1).all()
+        assert not torch.equal(weight, weight.to(dtype).float()), "updates finer than half precision are kept"
+
+
 @pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
 def test_half_precision_stays_close_to_float32(stored):
     layer = make_layer(r=4).eval()

@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from pediatricsgpt.experts import ExpertsLinear, RoutingStatistics
-from tests.experts.test_tuner import TOKENS, logits, tiny_base, tiny_experts
+from pediatricsgpt.experts import ExpertsConfig, ExpertsLinear, RoutingStatistics
+from tests.experts.test_tuner import TOKENS, logits, make_visible, tiny_base, tiny_experts
 
 
 def by_hand(model, tokens, counted):
@@ -82,6 +82,28 @@ def test_watching_ends_with_its_block_and_changes_no_answer():
     counted = [row.tokens for row in statistics.rows()]
     logits(model)
     assert [row.tokens for row in statistics.rows()] == counted
+
+
+@pytest.mark.parametrize("num_experts", [3, 5])
+def test_adapters_that_work_together_are_counted_apart(num_experts):
+    model, statistics = tiny_experts(), RoutingStatistics()
+    model.add_adapter("second", ExpertsConfig(r=2, num_experts=num_experts, task_type="CAUSAL_LM"))
+    make_visible(model)
+    model.base_model.set_adapter(["default", "second"])
+    with statistics.watching(model, "a"):
+        logits(model.eval())
+    rows = statistics.rows()
+    assert len(rows) == 2 * 6
+    assert {row.tokens for row in rows} == {TOKENS.numel()}
+    assert {row.adapter: len(row.shares) for row in rows} == {"default": 3, "second": num_experts}
+    wanted = by_hand(model, TOKENS, torch.ones_like(TOKENS).bool())
+    for row in rows:
+        if row.adapter == "default":
+            assert row.shares == pytest.approx(wanted[row.layer], abs=1e-5)
+    by_task = statistics.by_task()
+    assert {name: len(shares) for name, shares in by_task.items()} == {"a (default)": 3, "a (second)": num_experts}
+    for shares in by_task.values():
+        assert sum(shares) == pytest.approx(1, abs=1e-6)
 
 
 def test_a_model_without_experts_is_refused():

@@ -180,7 +180,7 @@ def test_router_stays_float32_after_a_cast_of_the_whole_model(dtype):
 
 
 @pytest.mark.parametrize("low_cpu_mem_usage", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_logits_are_bit_equal_after_save_and_load(tmp_path, dtype, low_cpu_mem_usage):
     model = tiny_experts(dtype)
     expected = logits(model)
@@ -330,6 +330,40 @@ def test_merging_the_universal_expert_is_refused_where_others_share_the_base():
         model.base_model.merge_universal()
     with model.disable_adapter():
         assert torch.equal(logits(model), before)
+
+
+def test_merging_the_universal_expert_into_a_tied_output_head_is_refused_and_changes_nothing():
+    base = tiny_base()
+    base.config.tie_word_embeddings = True
+    base.lm_head.weight = base.model.embed_tokens.weight
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PEFT has something to say of tied layers, too
+        model = get_peft_model(base, ExpertsConfig(r=2, target_modules=["up_proj", "lm_head"], task_type="CAUSAL_LM"))
+    make_visible(model)
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    shared = r"model\.embed_tokens\.weight and lm_head\.weight are one weight"
+    with pytest.raises(NotImplementedError, match=shared):
+        model.base_model.merge_universal()
+    assert all(torch.equal(model.get_parameter(name), weight) for name, weight in before.items())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_merging_into_a_half_precision_base_rounds_the_sum_once(dtype):
+    model = tiny_experts(dtype)
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, ExpertsLinear)}
+    with torch.no_grad():
+        wanted = {
+            name: (layer.base_layer.weight.float() + layer.universal_update("default")).to(dtype)
+            for name, layer in layers.items()
+        }
+    expected = logits(model).float()
+    model.base_model.merge_universal()
+    for name, layer in layers.items():
+        assert layer.base_layer.weight.dtype == dtype
+        assert torch.equal(layer.base_layer.weight, wanted[name])
+    # As near as half precision is; what the universal expert did is far larger.
+    assert (logits(model).float() - expected).norm() < 0.03 * expected.norm()
+    assert (logits(tiny_base(dtype)).float() - expected).norm() > 0.3 * expected.norm()
 
 
 def test_one_adapter_per_row_is_refused_rather_than_ignored():

@@ -15,7 +15,7 @@ from pediatricsgpt.models import baichuan
 from pediatricsgpt.models.baichuan import BaichuanConfig
 from pediatricsgpt.models.baichuan.modelling import BaichuanForCausalLM, NormHead
 from pediatricsgpt.models.baichuan.positions import alibi_slopes
-from pediatricsgpt.models.segments import use_segments
+from pediatricsgpt.models.segments import sharing_prompts, use_segments
 
 VARIANTS = ["rotary", "alibi"]
 HEADS, WIDTH, VOCABULARY = 6, 48, 97  # six heads: no power of two, like the forty of the 13B
@@ -261,6 +261,27 @@ def test_packed_documents_without_a_mask_of_all_tokens_give_the_same_gradients(m
         gradients.append([weight.grad.clone() for weight in model.parameters()])
     for masked, segmented in zip(*gradients, strict=True):
         torch.testing.assert_close(segmented, masked, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_prompt_is_shared_as_if_it_stood_before_each_answer_or_refused(variant: str) -> None:
+    """ALiBi takes distances between places in the row, which a shared prompt would make others; nothing is dropped."""
+    model = small(variant, "sdpa")
+    use_segments(model)
+    first, second = some_ids(1, 11), some_ids(1, 17)[:, 11:]
+    packed = {
+        "input_ids": torch.cat([first, second], 1),
+        "position_ids": torch.cat([torch.arange(11), torch.arange(4, 10)])[None],
+    }
+    with torch.no_grad(), sharing_prompts((0, 4)):
+        if variant == "alibi":
+            with pytest.raises(ValueError, match="shared prompts are not known to the ALiBi"):
+                model(**packed)
+            return
+        shared = model(**packed).logits[:, 11:]
+    with torch.no_grad():
+        alone = model(torch.cat([first[:, :4], second], 1)).logits[:, 4:]
+    torch.testing.assert_close(shared, alone, atol=1e-5, rtol=1e-5)
 
 
 def test_generation_goes_on_after_training_on_packed_documents(model: Any) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import sentencepiece
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from pediatricsgpt.errors import UserError
@@ -256,6 +258,26 @@ def test_the_template_of_a_folder_is_kept(folder: Path, tmp_path: Path) -> None:
     ids=["pointer", "empty", "torn"],
 )
 def test_a_file_that_is_no_model_is_said_in_one_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.model").write_bytes(content)
+    with pytest.raises(UserError, match="SentencePiece model") as caught:
+        read(tmp_path / "tokenizer.model")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\x08\x05", b"\x0a\x00", b"\x0a\x02\x08\x01", b"\x10\x01", b"\x18\x01", b"\x12\x03\xe8\x02\x01"],
+    ids=["a number for a piece", "an empty piece", "a number for a text", "for training", "for normalising", "a name"],
+)
+def test_bytes_that_read_as_other_fields_are_no_model(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.model").write_bytes(content)
+    with pytest.raises(UserError, match=r"no SentencePiece model \(damaged"):
+        read(tmp_path / "tokenizer.model")
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=24))
+def test_no_bytes_end_in_anything_but_one_line(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.model").write_bytes(content)
     with pytest.raises(UserError, match="SentencePiece model") as caught:
         read(tmp_path / "tokenizer.model")

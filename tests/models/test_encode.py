@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from transformers import PythonBackend
 
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.models.encode import (
@@ -119,16 +120,114 @@ def test_markers_that_stop_before_the_end_token_still_teach_it(loaded: Loaded) -
         loaded.tokenizer.chat_template = template
 
 
-def test_a_gap_before_the_end_token_is_not_taken_for_a_template_without_one(loaded: Loaded) -> None:
-    template = loaded.tokenizer.chat_template
-    spoken, end = "message['content'] + '<|im_end|>' }}", "{%- endgeneration %}"
-    gap = template.replace(spoken, "message['content'] }}").replace(end, end + "\n{{- ' <|im_end|>' }}")
-    loaded.tokenizer.chat_template = gap
+SAID = "{{- m.content }}"
+MARKED = (
+    "{%- if m.role == 'assistant' %}{%- generation %}{{- m.content }}{%- endgeneration %}"
+    "{%- else %}{{- m.content }}{%- endif %}"
+)
+
+
+@pytest.mark.parametrize("said", [SAID, MARKED], ids=["plain", "marked"])
+@pytest.mark.parametrize("gap", [" ", "\n\n", "（完）"])
+def test_what_a_template_writes_before_its_end_token_is_learnt_with_it(unmarked: Any, said: str, gap: str) -> None:
+    """At its use, too, a model must write the one to come to the other."""
+    unmarked.chat_template = (
+        "{%- for m in messages %}{{- '<|im_start|>' + m.role + '\\n' }}"
+        + said
+        + "{{- '"
+        + gap.replace("\n", "\\n")
+        + "<|im_end|>\\n' }}{%- endfor %}"
+        + "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
+    )
+    dialogue = _dialogue("发烧", "几天了？", "三天", "请就诊。")
+    assert _learnt(unmarked, dialogue) == f"几天了？{gap}<|im_end|>请就诊。{gap}<|im_end|>"
+    _, answer = encode_answer(unmarked, dialogue[:1], dialogue[1])
+    assert unmarked.decode(answer) == f"几天了？{gap}<|im_end|>"
+
+
+def test_an_end_that_cannot_be_taught_is_refused(unmarked: Any) -> None:
+    last = "{%- if loop.last %}{{- '（第一次就诊时请带上以前的检查结果和病历）' }}{%- endif %}"
+    unmarked.chat_template = (
+        "{%- for m in messages %}{{- '<|im_start|>' + m.role + '\\n' + m.content }}"
+        + last
+        + "{{- '<|im_end|>\\n' }}{%- endfor %}"
+    )
+    with pytest.raises(UserError, match="ends an answer where no end can be taught"):
+        encode_dialogue(unmarked, _dialogue("发烧", "几天了？"))
+
+
+# They write no end token: a turn ends where the next one begins, or with a line break.
+ENDLESS = {
+    "GLM-4": ("{{- '<|' + m.role + '|>\\n' }}", "", "<|assistant|>\\n"),
+    "MiniCPM": ("{{- '<用户>' if m.role == 'user' else '<AI>' }}", "", "<AI>"),
+    "lines": ("{{- m.role + ': ' }}", "{{- '\\n' }}", "assistant: "),
+}
+
+
+def _endless(name: str, said: str) -> str:
+    before, after, asked = ENDLESS[name]
+    turns = "{%- for m in messages %}" + before + said + after + "{%- endfor %}"
+    return turns + "{%- if add_generation_prompt %}{{- '" + asked + "' }}{%- endif %}"
+
+
+@pytest.mark.parametrize("said", [SAID, MARKED], ids=["plain", "marked"])
+@pytest.mark.parametrize("name", ENDLESS)
+@pytest.mark.parametrize("turns", [2, 4])
+def test_templates_without_an_end_token_teach_every_answer_to_stop(
+    unmarked: Any, name: str, said: str, turns: int
+) -> None:
+    unmarked.chat_template = _endless(name, said)
+    dialogue = _dialogue("发烧", "几天了？", "三天", "请就诊。")[4 - turns :]
+    encoded = encode_dialogue(unmarked, dialogue)
+    end = unmarked.eos_token_id
+    learnt = "".join(f"{turn['content']}<|im_end|>" for turn in dialogue[1::2])
+    assert unmarked.decode([label for label in encoded.labels if label != IGNORED]) == learnt
+    assert len(encoded.labels) == len(encoded.input_ids)
+    kept = [token for token in encoded.input_ids if token != end]  # the format stays as it is
+    assert unmarked.decode(kept) == unmarked.apply_chat_template(dialogue, tokenize=False)
+    prompt, answer = encode_answer(unmarked, dialogue[:-1], dialogue[-1])
+    assert prompt == encode_prompt(unmarked, dialogue[:-1])
+    assert unmarked.decode(answer) == "请就诊。<|im_end|>"
+
+
+def test_a_tokenizer_without_any_end_is_refused(unmarked: Any) -> None:
+    unmarked.chat_template = _endless("MiniCPM", SAID)
+    end, unmarked.eos_token = unmarked.eos_token, None
     try:
-        encoded = encode_dialogue(loaded.tokenizer, _dialogue("发烧", "几天了？", "三天", "请就诊。"))
-        assert all(label in (IGNORED, token) for token, label in zip(encoded.input_ids, encoded.labels, strict=True))
+        with pytest.raises(UserError, match="answers could not be taught to stop"):
+            encode_dialogue(unmarked, _dialogue("发烧", "请就诊。"))
     finally:
-        loaded.tokenizer.chat_template = template
+        unmarked.eos_token = end
+
+
+class Characters(PythonBackend):
+    """A tokenizer of the slow kind: a character a token, and no knowledge of where it stood."""
+
+    @property
+    def vocab_size(self) -> int:
+        return 1 << 16
+
+    def get_vocab(self) -> dict[str, int]:
+        return {}
+
+    def _tokenize(self, text: str, **_: Any) -> list[str]:
+        return list(text)
+
+    def _convert_token_to_id(self, token: str) -> int:
+        return ord(token) if len(token) == 1 else 0
+
+    def _convert_id_to_token(self, index: int) -> str:
+        return chr(index)
+
+
+@pytest.mark.parametrize("template", ["marked", "plain"])
+def test_a_slow_tokenizer_is_refused_in_one_line(loaded: Loaded, unmarked: Any, template: str) -> None:
+    slow = Characters(eos_token="<|im_end|>", pad_token="<|im_end|>")
+    plain = unmarked.chat_template
+    slow.chat_template = plain if template == "plain" else _marked_template(plain)
+    with pytest.raises(UserError, match=r"needs a fast one \(tokenizer\.json\)") as caught:
+        encode_dialogue(slow, _dialogue("发烧", "请就诊。"))
+    assert "\n" not in str(caught.value)
 
 
 def test_an_answer_that_ends_in_several_tokens_for_one_character_is_learnt_whole(loaded: Loaded) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.models.answers import Prompt, answer_all
@@ -89,13 +93,76 @@ def test_a_failure_while_streaming_reaches_the_caller(loaded: Loaded, monkeypatc
         list(engine.stream(PROMPTS[0].messages))
 
 
-def test_the_penalty_is_on_the_answer_alone(loaded: Loaded) -> None:
+def _penalised(loaded: Loaded, messages: Sequence[Message], tokens: int, penalty: float, prompt: bool) -> str:
+    """The obvious loop with the penalty of CTRL: what was said is divided where it is likely, else multiplied."""
+    ids = encode_prompt(loaded.tokenizer, messages)
+    start = len(ids)
+    for _ in range(tokens):
+        with torch.no_grad():
+            scores = loaded.model(torch.tensor([ids])).logits[0, -1]
+        for said in set(ids if prompt else ids[start:]):
+            scores[said] = scores[said] / penalty if scores[said] > 0 else scores[said] * penalty
+        ids.append(int(scores.argmax()))
+        if ids[-1] == loaded.tokenizer.eos_token_id:
+            break
+    return str(loaded.tokenizer.decode(ids[start:], skip_special_tokens=True)).rstrip("\ufffd").strip()
+
+
+def _answers(engine: Engine, prompts: Sequence[Sequence[Message]]) -> list[str]:
+    found = dict(pair for batch in engine.answers(prompts) for pair in batch)
+    return [found[index] for index in range(len(prompts))]
+
+
+def test_the_penalty_is_on_the_answer_alone(model_folder: Path) -> None:
     """With the prompt counted, its turn ends would make the end of the answer unlikely, by how much it was padded."""
-    engine = Engine(loaded, Sampling(max_new_tokens=6, repetition_penalty=1.5), batch_size=5)
-    together = dict(pair for batch in engine.answers([prompt.messages for prompt in PROMPTS]) for pair in batch)
-    single = Engine(loaded, Sampling(max_new_tokens=6, repetition_penalty=1.5), batch_size=1)
-    apart = dict(pair for batch in single.answers([prompt.messages for prompt in PROMPTS]) for pair in batch)
-    assert together == apart
+    loaded = load(model_folder, dtype="float32")  # fresh weights, which say the prompt's words again
+    asked = [prompt.messages for prompt in PROMPTS]
+    sampling = Sampling(max_new_tokens=12, repetition_penalty=4.0)
+    expected = [_penalised(loaded, messages, 12, 4.0, prompt=False) for messages in asked]
+    assert expected != [_penalised(loaded, messages, 12, 4.0, prompt=True) for messages in asked]
+    assert expected != [_penalised(loaded, messages, 12, 1.0, prompt=False) for messages in asked]
+    assert _answers(Engine(loaded, sampling, batch_size=5), asked) == expected
+    assert _answers(Engine(loaded, sampling, batch_size=1), asked) == expected
+
+
+RECOMMENDED: dict[str, Any] = {
+    "repetition_penalty": 1.1,
+    "no_repeat_ngram_size": 1,
+    "top_k": 2,
+    "top_p": 0.3,
+    "suppress_tokens": list(range(0, 6000, 2)),
+}
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+@pytest.mark.parametrize("setting", RECOMMENDED)
+def test_what_the_models_authors_recommend_is_left_out(loaded: Loaded, setting: str, adapted: bool) -> None:
+    asked = [prompt.messages for prompt in PROMPTS]
+    model = get_peft_model(copy.deepcopy(loaded.model), LoraConfig(r=1)) if adapted else copy.deepcopy(loaded.model)
+    engine = Engine(Loaded(model, loaded.tokenizer, loaded.name), Sampling(max_new_tokens=8), batch_size=5)
+    drawing = Engine(Loaded(model, loaded.tokenizer, loaded.name), Sampling(max_new_tokens=8, temperature=2.0))
+    torch.manual_seed(4)
+    expected = _answers(engine, asked), _answers(drawing, asked)
+    base = model.get_base_model() if adapted else model
+    setattr(base.generation_config, setting, RECOMMENDED[setting])
+    torch.manual_seed(4)
+    assert (_answers(engine, asked), _answers(drawing, asked)) == expected
+    assert getattr(base.generation_config, setting) == RECOMMENDED[setting]  # for an export, it stays
+
+
+def test_the_end_that_the_models_authors_list_ends_an_answer(loaded: Loaded) -> None:
+    model = copy.deepcopy(loaded.model)
+    ids = encode_prompt(loaded.tokenizer, PROMPTS[0].messages)
+    with torch.no_grad():
+        first = int(model(torch.tensor([ids])).logits[0, -1].argmax())
+    model.generation_config.eos_token_id = [first]
+    (answer,) = _answers(Engine(Loaded(model, loaded.tokenizer, loaded.name), SAMPLING), [PROMPTS[0].messages])
+    assert answer == loaded.tokenizer.decode([first], skip_special_tokens=True).strip()
+    assert answer != _slow_greedy(loaded, list(PROMPTS[0].messages), 6)
+
+
+def test_a_dialogue_fits_with_its_answer_or_not(loaded: Loaded) -> None:
+    engine = Engine(loaded, SAMPLING)
     assert engine.fits(PROMPTS[0].messages)
     assert not engine.fits([Message(role="user", content="发烧" * 200)])
 

@@ -82,7 +82,7 @@ def stir(model: Any, part: str = "") -> Any:
 
 
 def finish(run: Path, node: str, content: str, inputs: dict[str, str], **fields: Any) -> None:
-    partial = manifest.begin(run / node, "f")
+    partial = manifest.begin(run / node, manifest.Begun("f"))
     for path in (run / node).glob("*") if (run / node).is_dir() else ():
         shutil.copy(path, partial / path.name)
     made = Manifest(node, "f", content, inputs, fields.get("settings", {}), "c0de", 17, fields.get("counts", {}))
@@ -281,7 +281,8 @@ def test_the_card_has_a_head_that_the_hub_reads(run: Path, tmp_path: Path) -> No
     assert card.data.language == ["zh"]
     assert card.data.library_name == "transformers"
     assert card.data.pipeline_tag == "text-generation"
-    assert card.data.datasets == ["tiny"]
+    assert card.data.datasets is None  # the corpus is on no hub, and "tiny" there is somebody else's
+    assert card.data.base_model is None
     (result,) = card.data.eval_results
     assert (result.metric_type, result.metric_value) == ("rouge", 12.35)
     assert "n 54, 95 % interval 10.10 to 14.20" in result.metric_name
@@ -393,7 +394,8 @@ def test_licence_and_its_file_of_a_local_base_go_with_the_model(model_folder: Pa
     done = export(str(place / "sft"), tmp_path / "out")
     head = yaml.safe_load((tmp_path / "out/README.md").read_text().split("---")[1])
     assert done.licence == head["license"] == "apache-2.0"
-    assert head["base_model"] == "Some-Base-7B"
+    assert "base_model" not in head  # a folder's name is no hub id, and would be read as one
+    assert "Some-Base-7B" in (tmp_path / "out/README.md").read_text()
     assert (tmp_path / "out/LICENSE").read_text() == "Apache License"
     again = export(str(tmp_path / "out"), tmp_path / "again")  # an export of an export still knows
     assert again.licence == "apache-2.0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Iterator
@@ -21,9 +22,11 @@ from pediatricsgpt.models.load import load
 from pediatricsgpt.records import read_json_lines
 from pediatricsgpt.training import dfpo
 from pediatricsgpt.training.phase import Job
+from pediatricsgpt.training.preference import progress as preference_progress
 from pediatricsgpt.training.preference import trainer as preference_trainer
 from pediatricsgpt.training.preference.data import preference_set
 from pediatricsgpt.training.preference.loss import CHANGE
+from pediatricsgpt.training.preference.progress import progress_of_reference
 from pediatricsgpt.training.preference.reference import Cache, fill, key_of
 from pediatricsgpt.training.preference.shortcuts import SHORTCUTS, STATISTICS, look
 from pediatricsgpt.training.preference.trainer import FELL
@@ -82,13 +85,14 @@ def test_a_lora_is_merged_into_a_plain_model(
 ) -> None:
     job = _job(tmp_path, model_folder)
     seen: dict[str, torch.Tensor] = {}
-    finish = dfpo._finish
+    run = dfpo.run
 
-    def remember(trainer: Any, *given: Any) -> None:
+    def remember(trainer: Any, *given: Any) -> dict[str, Any]:
+        counts = run(trainer, *given)
         seen["adapted"] = trainer.model.eval()(torch.arange(1, 20)[None]).logits.detach()
-        finish(trainer, *given)
+        return counts
 
-    monkeypatch.setattr(dfpo, "_finish", remember)
+    monkeypatch.setattr(dfpo, "run", remember)
     dfpo.train(job, _settings(reference="adapter", adapter=PreferenceAdapter(r=4)))
     assert not list(job.folder.glob("adapter*"))
     merged, before = (load(folder, dtype="float32").model for folder in (job.folder, model_folder))
@@ -97,6 +101,64 @@ def test_a_lora_is_merged_into_a_plain_model(
     logits, untrained = (model(torch.arange(1, 20)[None]).logits for model in (merged, before))
     torch.testing.assert_close(logits, seen["adapted"], rtol=1e-4, atol=1e-5)
     assert not torch.allclose(logits, untrained, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["lora", "experts"])
+@pytest.mark.parametrize("targets", [["gate_prj"], ["mlp.gate_prj"]])
+def test_targets_that_match_nothing_are_one_line(kind: Any, targets: Any, model_folder: Path, tmp_path: Path) -> None:
+    adapter = PreferenceAdapter(kind=kind, target_modules=targets)
+    with pytest.raises(UserError, match=r"^dfpo\.adapter\.target_modules: .*nearest: gate_proj") as caught:
+        dfpo.train(_job(tmp_path, model_folder), _settings(reference="adapter", adapter=adapter))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["lora", "experts"])
+def test_one_target_of_several_that_matches_nothing_is_told(kind: Any, model_folder: Path) -> None:
+    told: list[str] = []
+    adapter = PreferenceAdapter(kind=kind, target_modules=["gate_prj", "q_proj"])
+    model = dfpo.with_adapter(load(model_folder, dtype="float32").model, adapter, 0, told.append)
+    assert told == ["target_modules 'gate_prj' matches no layer of this model, nearest: gate_proj, v_proj, q_proj"]
+    assert all(".q_proj." in name for name, weight in model.named_parameters() if weight.requires_grad)
+
+
+@pytest.mark.parametrize("targets", ["ffn", "attention", "all-linear", ["attention", "up_proj"]])
+def test_the_words_of_target_modules_mean_the_same_layers_in_both_kinds(targets: Any, model_folder: Path) -> None:
+    found = []
+    for kind, last in (("lora", "lora_A"), ("experts", "experts_A")):
+        adapter = PreferenceAdapter.model_validate({"kind": kind, "target_modules": targets})
+        model = dfpo.with_adapter(load(model_folder, dtype="float32").model, adapter, 0)
+        found.append({name.partition(f".{last}")[0] for name, _ in model.named_parameters() if f".{last}" in name})
+    assert found[0] == found[1] != set()
+
+
+def test_off_a_terminal_the_precomputation_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 10_000, 2))
+    monkeypatch.setattr(preference_progress.time, "monotonic", lambda: next(clock))
+    console = Console(record=True, width=200, file=io.StringIO())
+    with progress_of_reference(console, "dfpo") as show:
+        for done in range(1, 101):
+            show(done, 100)
+    lines = console.export_text().splitlines()
+    assert len(lines) == 10
+    assert lines[0].strip() == "dfpo: reference of 10/100 pairs, 3 min 0 s left"
+
+    quick = Console(record=True, width=200, file=io.StringIO())
+    monkeypatch.setattr(preference_progress.time, "monotonic", lambda: 0.0)
+    with progress_of_reference(quick, "dfpo") as show:
+        show(50, 100)
+    assert quick.export_text() == ""
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_precomputation_of_a_phase_is_shown(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setattr(preference_progress, "_QUIET", -1.0)
+    console = Console(record=True, width=200, file=io.StringIO(), force_terminal=terminal)
+    dfpo.train(_job(tmp_path, model_folder, console=console), _settings(reference="precomputed"))
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "dfpo: reference" in said
+    assert terminal or "dfpo: reference of 4/4 pairs, 0 s left" in said
 
 
 def test_a_killed_precomputation_goes_on_where_it_was(

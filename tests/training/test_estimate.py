@@ -50,9 +50,9 @@ def test_a_set_is_prepared_as_the_phase_prepares_it(loaded: Any, tmp_path: Path)
     mixed = SftSettings(max_length=64, data=[SetSettings(path=own, weight=0.5)], trainer={"num_train_epochs": 1})
     work = work_of_set(data, loaded.tokenizer, mixed, _args(mixed), 1)
     assert work.counted
-    assert work.tokens == dialogue_set(data, loaded.tokenizer, 64, mixed, 1).counts["tokens"]
+    assert work.tokens == dialogue_set(data, loaded.tokenizer, mixed, 1).counts["tokens"]
     sampled = ExpertsSettings(max_length=64, task_sampling="balanced", trainer={"num_train_epochs": 1})
-    expected = dialogue_set(data, loaded.tokenizer, 64, sampled, 1).counts["tokens"]
+    expected = dialogue_set(data, loaded.tokenizer, sampled, 1).counts["tokens"]
     assert work_of_set(data, loaded.tokenizer, sampled, _args(sampled), 1).tokens == expected
 
 

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.experts import ExpertsConfig
-from pediatricsgpt.models.load import Loaded
 from pediatricsgpt.records import write_json_lines
 from pediatricsgpt.training import expert_sft, sft
+from pediatricsgpt.training.adapter import adapted
 from pediatricsgpt.training.settings import ExpertsSettings, SetSettings, SftSettings
 from tests.rows import instruction, write
 from tests.training.jobs import DIALOGUES, TRAINER, job
@@ -63,15 +62,12 @@ def test_targets_that_match_nothing_are_one_line(targets: Any, model_folder: Pat
     assert "\n" not in str(caught.value)
 
 
-def test_how_many_networks_of_a_mixture_get_experts_is_told(loaded: Loaded, tmp_path: Path) -> None:
+def test_how_many_networks_of_a_mixture_get_experts_is_told() -> None:
     shape = {"vocab_size": 99, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3, "head_dim": 8}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "num_experts": 4, "moe_intermediate_size": 8}
     config = AutoConfig.for_model("qwen3_moe", **shape, **heads, mlp_only_layers=[1])
-    work = job(tmp_path / "experts", tmp_path, tmp_path, name="experts")
-    work.console = Console(record=True, width=300)
-    expert_sft._adapted(work, AutoModelForCausalLM.from_config(config), ExpertsConfig(r=2))
-    told = [line.strip() for line in work.console.export_text().splitlines() if line.strip()]
+    told: list[str] = []
+    adapted(AutoModelForCausalLM.from_config(config), ExpertsConfig(r=2), "experts.target_modules", told.append)
     assert told == [
-        "experts: target_modules 'ffn': 1 dense feed-forward networks get experts, 2 that are fused expert tensors "
-        "get none"
+        "target_modules 'ffn': 1 dense feed-forward networks get experts, 2 that are fused expert tensors get none"
     ]

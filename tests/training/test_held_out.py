@@ -18,6 +18,11 @@ from tests.rows import instruction, text, write
 from tests.training.jobs import DIALOGUES, held_out, held_out_pairs
 
 
+def _folder(parent: Path, name: str) -> Path:
+    (parent / name).mkdir()
+    return parent / name
+
+
 @pytest.fixture
 def trained(tmp_path: Path) -> Path:
     return write(tmp_path, "instruction", DIALOGUES)
@@ -100,7 +105,7 @@ def test_what_is_trained_on_is_never_measured(model: Loaded, trained: Path, tmp_
     ]
     path = write(folder, "instruction", rows)
     held = held_sets({"sft": path}, trained, model.tokenizer, rows=9, max_length=64)["sft"]
-    assert held.counts == {"rows": 1, "left_out_trained": 3, "left_out_too_long": 0}
+    assert held.counts == {"rows": 1, "left_out_trained": 3, "left_out_too_long": 0, "left_out_without_loss": 0}
     assert "从未见过" in model.tokenizer.decode(held.sequences[0].input_ids)
     only_trained = write(folder, "cpt", [text("什么")])
     with pytest.raises(UserError, match="1 are trained on"):
@@ -118,4 +123,14 @@ def test_rows_are_the_same_in_any_order_and_long_ones_are_counted(model: Loaded,
         assert held.counts["rows"] == 5
     assert chosen[0] == chosen[1]
     every = held_sets({"sft": path}, trained, model.tokenizer, rows=99, max_length=40)["sft"]
-    assert every.counts == {"rows": 19, "left_out_trained": 0, "left_out_too_long": 1}
+    assert every.counts == {"rows": 19, "left_out_trained": 0, "left_out_too_long": 1, "left_out_without_loss": 0}
+
+
+def test_rows_without_an_answer_are_not_counted_as_too_long(model: Loaded, trained: Path, tmp_path: Path) -> None:
+    mute = instruction("没有回答的问题", split="held_out")
+    path = write(_folder(tmp_path, "held"), "instruction", [mute, instruction("新问题", "好的。", split="held_out")])
+    held = held_sets({"sft": path}, trained, model.tokenizer, rows=9, max_length=64)["sft"]
+    assert held.counts == {"rows": 1, "left_out_trained": 0, "left_out_too_long": 0, "left_out_without_loss": 1}
+    alone = write(_folder(tmp_path, "mute"), "instruction", [mute])
+    with pytest.raises(UserError, match="0 are longer than max_length 64, 1 have nothing that carries loss"):
+        held_sets({"sft": alone}, trained, model.tokenizer, rows=9, max_length=64)

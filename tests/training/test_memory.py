@@ -38,6 +38,9 @@ PHASES: dict[str, PhaseSettings] = {
     "bf16": SftSettings(max_length=384, trainer={**TRAINER, "bf16": True}),
     "unpacked": SftSettings(max_length=384, packing=False, trainer=TRAINER),
     "experts": ExpertsSettings(max_length=384, target_modules="all-linear", trainer=TRAINER),
+    "bf16 base": ExpertsSettings(max_length=384, base_dtype="bfloat16", trainer={**TRAINER, "bf16": True}),
+    "nf4 base": ExpertsSettings(max_length=384, base_dtype="nf4", trainer=TRAINER),
+    "int8 base": ExpertsSettings(max_length=384, base_dtype="int8", trainer=TRAINER),
     "live": DfpoSettings(**DFPO),
     "precomputed": DfpoSettings(**DFPO, reference="precomputed", share_prompt=False),
     "adapter": DfpoSettings(**DFPO, reference="adapter"),
@@ -107,7 +110,8 @@ def test_a_step_without_data_needs_what_the_phase_takes(
     trained = job(tmp_path / "phase", folder, data)
     phase: Any = dfpo if pairs else expert_sft if isinstance(settings, ExpertsSettings) else sft
     counts, peak = _peak(lambda: phase.train(trained, settings))
-    assert needs.peak == pytest.approx(peak, rel=0.15)
+    # Loading quantised weights leaves a second copy of the embedding, which counts in a model as small as this.
+    assert needs.peak == pytest.approx(peak, rel=0.2 if name in ("nf4 base", "int8 base") else 0.15)
     assert (needs.parameters, needs.trained) == (counts["parameters"], counts["trained_parameters"])
     assert (work.steps(args), work.trained_tokens(args)) == (counts["steps"], counts["trained_tokens"])
 

@@ -17,6 +17,7 @@ from pediatricsgpt.curves import METRICS, charts
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.models.encode import encode_dialogue
 from pediatricsgpt.models.load import load
+from pediatricsgpt.training import meter as meter_module
 from pediatricsgpt.training import sft
 from pediatricsgpt.training.curves import draw
 from pediatricsgpt.training.meter import Meter
@@ -117,7 +118,8 @@ def test_the_curves_are_a_picture(model_folder: Path, tmp_path: Path) -> None:
     drawn = charts(read_metrics(one.folder))
     assert list(drawn) == ["training loss", "held-out loss"]
     assert drawn["held-out loss"].keys() == {"general", "own", "sft"}
-    assert [step for step, _ in drawn["held-out loss"]["own"]] == [0, 6]
+    steps = [step for step, _ in drawn["held-out loss"]["own"]]
+    assert (steps[0], steps[-1]) == (0, 6)
     assert "matplotlib.pyplot" not in sys.modules or sys.modules["matplotlib.pyplot"].get_fignums() == []
 
 
@@ -192,3 +194,23 @@ def test_passes_without_gradients_do_not_count() -> None:
     model.train()(ids)
     meter.on_log(args, state, None, logs={"loss": 1.0})
     assert meter.tokens == 3
+
+
+def test_the_time_left_does_not_count_what_comes_before_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate measures the model that came in once; what it measures between steps comes again."""
+    now = [0.0]
+    monkeypatch.setattr(meter_module.time, "perf_counter", lambda: now[0])
+    meter = Meter()
+    state = type("State", (), {"global_step": 2, "max_steps": 10, "stateful_callbacks": {}})()
+    meter.on_train_begin(None, state, None, model=torch.nn.Embedding(9, 2))
+    assert meter.seconds_left(state) is None
+    now[0] += 1000.0  # the first measurement
+    for _ in range(2):
+        meter.on_step_begin(None, state, None)
+        assert (meter.seconds_left(state) is None) == (state.global_step == 2)
+        now[0] += 3.0
+        state.global_step += 1
+        meter.on_step_end(None, state, None)
+        now[0] += 2.0  # a measurement, a checkpoint
+    assert meter.seconds_left(state) == pytest.approx(5.0 * 6)
+    meter.close()

@@ -143,7 +143,7 @@ def _own(folder: Path, **more: Any) -> SetSettings:
 def test_a_set_of_ones_own_has_its_share_of_the_tokens(loaded: Loaded, tmp_path: Path, weight: float) -> None:
     path = write(tmp_path, "instruction", CORPUS_ROWS)
     settings = SftSettings(max_length=128, data=[_own(tmp_path, weight=weight)])
-    prepared = dialogue_set(path, loaded.tokenizer, 128, settings, seed=3)
+    prepared = dialogue_set(path, loaded.tokenizer, settings, seed=3)
     lengths = [len(row["input_ids"]) for row in prepared.dataset]
     own = prepared.counts["by_set"]["own"]["tokens"]
     assert abs(own - weight * sum(lengths)) <= max(lengths)
@@ -152,7 +152,7 @@ def test_a_set_of_ones_own_has_its_share_of_the_tokens(loaded: Loaded, tmp_path:
 
 def test_a_set_without_weight_joins_every_row_once(loaded: Loaded, tmp_path: Path) -> None:
     path = write(tmp_path, "instruction", CORPUS_ROWS)
-    prepared = dialogue_set(path, loaded.tokenizer, 128, SftSettings(max_length=128, data=[_own(tmp_path)]))
+    prepared = dialogue_set(path, loaded.tokenizer, SftSettings(max_length=128, data=[_own(tmp_path)]))
     assert prepared.parts is None
     assert len(prepared.dataset) == len(CORPUS_ROWS) + len(OWN_ROWS)
     assert prepared.counts["by_set"]["own"]["rows"] == len(OWN_ROWS)
@@ -164,7 +164,7 @@ def test_held_out_rows_of_a_set_of_ones_own_are_left_out(loaded: Loaded, tmp_pat
     (tmp_path / "own").mkdir()
     held = [instruction("保留的问题", "保留的回答", split="held_out")]
     own = write(tmp_path / "own", "instruction", [*OWN_ROWS, *held])
-    prepared = dialogue_set(path, loaded.tokenizer, 128, SftSettings(data=[SetSettings(path=own, name="own")]))
+    prepared = dialogue_set(path, loaded.tokenizer, SftSettings(data=[SetSettings(path=own, name="own")]))
     assert prepared.counts["left_out_held_out"] == 1
     assert len(prepared.dataset) == len(CORPUS_ROWS) + len(OWN_ROWS)
 
@@ -198,9 +198,42 @@ AVAILABLE = {"medkqa": 9000, "evidiag": 1000, "trerecom": 3000, "general": 400}
 
 def test_balanced_tasks_have_equal_tokens_as_far_as_repeats_go() -> None:
     found = mixture.task_budgets(AVAILABLE, ExpertsSettings(task_sampling="balanced", max_repeats=2))
-    assert found == {"medkqa": 2000, "evidiag": 2000, "trerecom": 2000, "general": 400}
+    each = 13000 // 3
+    assert found == {"medkqa": each, "evidiag": 2000, "trerecom": each, "general": 400}
+    large = {"medkqa": 1_000_000, "evidiag": 1_000_000, "trerecom": 1000}
+    found = mixture.task_budgets(large, ExpertsSettings(task_sampling="balanced", max_repeats=4))
+    assert found == {"medkqa": 667_000, "evidiag": 667_000, "trerecom": 4000}
     found = mixture.task_budgets(AVAILABLE, ExpertsSettings(task_sampling="balanced", max_repeats=9))
     assert found["medkqa"] == found["evidiag"] == found["trerecom"] == 13000 // 3
+
+
+def test_a_task_that_has_less_than_was_asked_for_is_told_with_numbers() -> None:
+    def told(**settings: Any) -> list[str]:
+        experts = ExpertsSettings(**settings)
+        return mixture.told_of_tasks(AVAILABLE, mixture.task_budgets(AVAILABLE, experts), experts)
+
+    (note,) = told(task_sampling="balanced", max_repeats=2)
+    assert note.startswith("task evidiag has 2,000 of the 4,333 tokens that balanced asks for: its rows have 1,000")
+    assert "max_repeats is 2" in note
+    assert told(task_sampling="balanced", max_repeats=5) == []
+    (note,) = told(general_replay=0.5, max_repeats=3)
+    assert note.startswith("general rows are 8.5% of the tokens and not 50.0%: there are 400 tokens of them")
+    assert told(general_replay=0.01) == []
+
+
+def test_rows_that_sampling_leaves_out_are_counted_and_told(loaded: Loaded, tmp_path: Path) -> None:
+    rows = [
+        *(instruction(f"问{n}", "答。" * 20, task="medkqa") for n in range(40)),
+        *(instruction(f"咨询{n}", "请就诊。", task="evidiag") for n in range(3)),
+    ]
+    path = write(tmp_path, "instruction", [*rows, *rows[40:]])
+    settings = ExpertsSettings(max_length=256, task_sampling="balanced", max_repeats=2)
+    prepared = dialogue_set(path, loaded.tokenizer, settings)
+    drawn = {piece.row for piece in prepared.parts or []}
+    assert prepared.counts["not_drawn"] == 43 - len(drawn) > 10
+    assert prepared.counts["by_task"]["medkqa"]["rows"] > 10  # the small task does not hold the large one down
+    assert f"{43 - len(drawn)} of 46 rows are not drawn in this pass" in prepared.notes
+    assert any(note.startswith("task evidiag has ") for note in prepared.notes)
 
 
 def test_temperature_lies_between_as_built_and_balanced() -> None:
@@ -234,7 +267,7 @@ def test_sampled_tasks_are_what_the_counts_say(loaded: Loaded, tmp_path: Path) -
     ]
     path = write(tmp_path, "instruction", [*rows, *rows[30:]])  # the corpus repeats the smaller tasks
     settings = ExpertsSettings(max_length=256, task_sampling="balanced", max_repeats=20, general_replay=0.1)
-    prepared = dialogue_set(path, loaded.tokenizer, 256, settings, seed=1)
+    prepared = dialogue_set(path, loaded.tokenizer, settings, seed=1)
     by_task = prepared.counts["by_task"]
     longest = max(len(row["input_ids"]) for row in prepared.dataset)
     tokens = [by_task[task]["tokens"] for task in ("medkqa", "evidiag", "trerecom")]

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from tests.rows import instruction, text
-from tests.training.jobs import DIALOGUES
+from tests.training.jobs import DIALOGUES, PAIRS
 from tests.training.processes import NEEDS_DEEPSPEED, REPOSITORY, environment, launch, sharding
 
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -58,6 +58,7 @@ def pedgpt(folder: Path, strategy: str, arguments: list[str], kill: int = 0) -> 
 def _graph(build: Any, recipe: Any, folder: Path) -> list[Any]:
     rows = {"sft": ("instruction", DIALOGUES), "cpt": ("cpt", [text("天空是蓝的。")])}
     rows["experts"] = ("instruction", [instruction("孩子发烧", "请量体温。"), *DIALOGUES[:4]])
+    rows["preferences"] = ("preference", PAIRS)
 
     def write(name: str, context: Any) -> dict[str, Any]:
         from pediatricsgpt.records import write_rows
@@ -71,7 +72,7 @@ def _graph(build: Any, recipe: Any, folder: Path) -> list[Any]:
         room, _, name = node.name.partition("/")
         if room == "corpus" and name in rows:
             node = dataclasses.replace(node, inputs=(), files=list, work=partial(write, name))
-        elif node.name in ("sft", "experts"):  # straight from the base: the phases between are others' tests
+        elif node.name in ("sft", "dfpo", "experts"):  # straight from the base: the phases between are others' tests
             node = dataclasses.replace(node, inputs=("base", *node.inputs[1:]))
         elif node.name != "base":
             continue
@@ -82,7 +83,8 @@ def _graph(build: Any, recipe: Any, folder: Path) -> list[Any]:
 def _recipe(folder: Path, **own: Any) -> Path:
     recipe = yaml.safe_load((REPOSITORY / "tests/tiny.yaml").read_text(encoding="utf-8"))
     recipe["model"]["tokenizer"] = str(REPOSITORY / "examples/tokenizer")
-    for name, settings in (("sft", {}), ("experts", {"r": 2, "noise": False})):
+    phases: dict[str, dict[str, Any]] = {"sft": {}, "dfpo": {"max_length": 128}, "experts": {"r": 2, "noise": False}}
+    for name, settings in phases.items():
         recipe[name] = {"max_length": 64, **settings, "trainer": {**TRAINER, **own}}
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe, allow_unicode=True), encoding="utf-8")
@@ -132,7 +134,9 @@ def _assert_same(one: Path, other: Path) -> None:
 
 @pytest.mark.check
 @pytest.mark.parametrize(
-    ("launcher", "phase"), [(TORCHRUN, "experts"), (ACCELERATE, "sft")], ids=["torchrun", "accelerate"]
+    ("launcher", "phase"),
+    [(TORCHRUN, "experts"), (ACCELERATE, "sft"), (TORCHRUN, "dfpo")],
+    ids=["torchrun", "accelerate", "torchrun-pairs"],
 )
 def test_a_phase_on_two_processes_is_that_on_one(launcher: tuple[str, ...], phase: str, tmp_path: Path) -> None:
     recipe = _recipe(tmp_path)

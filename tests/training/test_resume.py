@@ -8,11 +8,19 @@ from typing import Any
 
 import pytest
 
-from pediatricsgpt.training import expert_sft, sft
+from pediatricsgpt.training import cpt, expert_sft, sft
 from pediatricsgpt.training.metrics import read_metrics
 from pediatricsgpt.training.phase import Job
-from pediatricsgpt.training.settings import DfpoSettings, ExpertsSettings, GateSettings, PhaseSettings, SftSettings
-from tests.rows import write
+from pediatricsgpt.training.settings import (
+    CptSettings,
+    DfpoSettings,
+    ExpertsSettings,
+    GateSettings,
+    PhaseSettings,
+    PreferenceAdapter,
+    SftSettings,
+)
+from tests.rows import text, write
 from tests.training.jobs import (
     DIALOGUES,
     PAIRS,
@@ -28,10 +36,20 @@ from tests.training.jobs import (
 GATE = GateSettings(every_steps=3, max_rise=5.0)
 # Logged every five steps, saved every two: the mean of a log may not reach across the step that is resumed.
 SPARSE = {**TRAINER, "logging_steps": 5}
+BUDGET = {name: value for name, value in SPARSE.items() if name != "max_steps"}
+LORA = PreferenceAdapter(r=4, dropout=0.1)
 PHASES: dict[str, tuple[Callable[[Any, Any], dict[str, Any]], PhaseSettings]] = {
     "sft": (sft.train, SftSettings(max_length=64, gate=GATE, trainer=SPARSE)),
     "experts": (expert_sft.train, ExpertsSettings(max_length=64, r=2, dropout=0.1, gate=GATE, trainer=SPARSE)),
     "dfpo": (train_dfpo, DfpoSettings(max_length=128, gate=GATE, trainer={**SPARSE, "gradient_accumulation_steps": 2})),
+    # A budget of six packs: rows come again, and the last one is cut.
+    "cpt": (cpt.train, CptSettings(max_length=64, tokens=6 * 64 - 5, gate=GATE, trainer=BUDGET)),
+    "unpacked": (sft.train, SftSettings(max_length=64, packing=False, gate=GATE, trainer=SPARSE)),
+    "precomputed": (train_dfpo, DfpoSettings(max_length=128, reference="precomputed", gate=GATE, trainer=SPARSE)),
+    "lora": (
+        train_dfpo,
+        DfpoSettings(max_length=128, reference="adapter", adapter=LORA, gate=GATE, trainer=SPARSE),
+    ),
 }
 
 
@@ -51,15 +69,23 @@ def _job(tmp_path: Path, name: str, model: Path, phase: str) -> Job:
         held_out_pairs(inputs)
         write(inputs, "instruction", DIALOGUES)
         write(inputs, "preference", PAIRS)
+        write(inputs, "cpt", [text("小儿肺炎的护理。" * 5), text("新生儿黄疸的观察方法。" * 8)])
     watched = {"general": inputs / "general/cpt.parquet", "sft": inputs / "sft/instruction.parquet"}
-    own = "pairs/preference" if phase == "dfpo" else "own/instruction"
-    data = "preference" if phase == "dfpo" else "instruction"
+    paired = PHASES[phase][0] is train_dfpo
+    own = "pairs/preference" if paired else "own/instruction"
+    data = "preference" if paired else "cpt" if phase == "cpt" else "instruction"
     watched["own"] = inputs / f"{own}.parquet"
     return job(tmp_path / name, model, inputs / f"{data}.parquet", watched, phase)
 
 
 @pytest.mark.parametrize(
-    ("name", "step"), [("sft", 1), ("sft", 5), ("sft", None), ("experts", 5), ("dfpo", 5), ("dfpo", None)]
+    ("name", "step"),
+    [
+        *(("sft", step) for step in (1, 5, None)),
+        *(("dfpo", step) for step in (5, None)),
+        *((name, 5) for name in ("experts", "cpt", "unpacked", "precomputed")),
+        *(("lora", step) for step in (5, None)),
+    ],
 )
 def test_resumed_is_uninterrupted_bit_for_bit(
     model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, step: int | None

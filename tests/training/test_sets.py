@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.records import write_json_lines
-from pediatricsgpt.training.sets import Label, read
+from pediatricsgpt.training.sets import Label, check, items, read
 from pediatricsgpt.training.settings import SetSettings
 from tests.rows import instruction, preference, text, write
 
@@ -112,6 +114,21 @@ def test_a_missing_file_and_one_that_is_no_parquet_are_named(tmp_path: Path) -> 
 def test_a_row_is_of_the_nearest_part_that_is_named(names: tuple[str, ...], part: str | None) -> None:
     label = Label(set="corpus", source="books", form="plain", task="", family="", general=True)
     assert label.part(dict.fromkeys(names, 1.0)) == part
+
+
+def test_a_parquet_with_nothing_that_is_known_is_refused_with_what_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "foreign.parquet"
+    pq.write_table(pa.table({"question": ["问", "问"], "answer": ["答", "答"]}), path)
+    _refused(path, "foreign.parquet, row 1: this row has the fields question, answer")
+
+
+def test_all_rows_are_counted_and_every_so_manieth_is_taken(tmp_path: Path) -> None:
+    path = write(tmp_path, "instruction", [instruction(f"问{n}", "答") for n in range(1203)])
+    assert check(path, [], "instruction") == (1203, 0)
+    assert check(path, [], "instruction", every=100) == (13, 0)
+    taken = [item.row["messages"][0]["content"] for item in items(path, [], "instruction", every=100)]
+    assert taken == [f"问{n}" for n in range(0, 1203, 100)]
+    assert [item.where for item in items(path, [], "instruction")][1100] == f"{path}, row 1101"
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import logging
 import sys
 from typing import Annotated
 
@@ -46,6 +47,7 @@ def main() -> None:
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     _speak_chinese()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # at import it warns of kernels that it would download
     try:
         with processes.watched(_tell):
             code = app(standalone_mode=False)  # Typer's own handling would end a stopped run without a word

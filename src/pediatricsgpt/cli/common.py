@@ -56,8 +56,10 @@ def follow(recipe_file: Path, changes: list[str] | None, name: str | None, runs:
 
 
 def execute(work: Run, names: list[str]) -> list[str]:
+    from pediatricsgpt.recipe import check_phases
     from pediatricsgpt.run import opened
 
+    check_phases(work.recipe, names)
     with opened(work.folder):
         work.write_recipe()
         worked = work.execute([node for node in work.nodes if node.name in names])

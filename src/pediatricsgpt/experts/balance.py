@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Watch = Callable[[str, Tensor, Tensor | None], None]
-"""Is given a layer's name, its gates [N, T] and which of the N tokens count ([N] of bool, or None for all)"""
+Watch = Callable[[str, str, Tensor, Tensor | None], None]
+"""Is given the names of a layer and an adapter, the gates [N, T] and which of the N tokens count ([N] of bool, or None
+for all)"""
 
 
 @dataclass(slots=True)
@@ -32,8 +33,8 @@ class Routing:
     """Adapted layers by adapter: the balance loss is their mean"""
     factor: Tensor | float = 1.0
     """What the main loss is multiplied by on its way into the backward pass (accumulation, loss scaling)"""
-    values: dict[int, Tensor] = field(default_factory=dict)
-    """The balance loss of each layer (by its id) in the latest forward pass, for the log"""
+    values: dict[tuple[int, str], Tensor] = field(default_factory=dict)
+    """What each layer (by its id) and adapter adds to the loss of the latest forward pass"""
     watch: Watch | None = None
 
     def valid(self, tokens: int) -> Tensor | None:
@@ -50,14 +51,19 @@ class Balance:
     layers: int
     mask: Tensor | None
 
+    @property
+    def weight(self) -> float:
+        """This layer's part of the coefficient."""
+        return self.coefficient / self.layers
+
     def value(self, shares: Tensor) -> Tensor:
-        """T * sum_j p_j^2 - 1 for gates [N, T]; a number in [0, T - 1]."""
-        return shares.shape[-1] * self._importance(shares)[0].square().sum() - 1
+        """weight * ( T * sum_j p_j^2 - 1 ) for gates [N, T]; a number in [0, weight * (T - 1)]."""
+        return self.weight * (shares.shape[-1] * self._importance(shares)[0].square().sum() - 1)
 
     def gradient(self, shares: Tensor) -> Tensor:
         """The gradient of the weighted loss by the gates: [N, T], float32, 0 for padding."""
         importance, tokens = self._importance(shares)
-        row = 2 * shares.shape[-1] * importance / tokens * (self.coefficient / self.layers) * self.routing.factor
+        row = 2 * shares.shape[-1] * importance / tokens * self.weight * self.routing.factor
         return row.expand_as(shares) if self.mask is None else row * self.mask.unsqueeze(-1)
 
     def _importance(self, shares: Tensor) -> tuple[Tensor, Tensor | int]:

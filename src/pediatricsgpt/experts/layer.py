@@ -92,7 +92,7 @@ class ExpertsLinear(nn.Module, BaseTunerLayer):  # PEFT takes layers named *Line
         self.routing = routing or Routing()
         self.name = ""
         self.base_layer = base_layer
-        self.in_features, self.out_features = _linear_shape(self.get_base_layer())
+        self.in_features, self.out_features = linear_shape(self.get_base_layer())
         self.experts_A = nn.ModuleDict()
         self.experts_B = nn.ModuleDict()
         self.experts_router = nn.ModuleDict()
@@ -114,7 +114,8 @@ class ExpertsLinear(nn.Module, BaseTunerLayer):  # PEFT takes layers named *Line
         self.scaling[adapter_name] = config.scaling
         self.noise[adapter_name] = config.noise
         self.balance_coefficient[adapter_name] = config.balance_coefficient
-        self.routing.layers[adapter_name] = self.routing.layers.get(adapter_name, 0) + 1
+        if adapter_name not in self.experts_A:
+            self.routing.layers[adapter_name] = self.routing.layers.get(adapter_name, 0) + 1
         self.experts_dropout[adapter_name] = nn.Dropout(config.dropout) if config.dropout > 0 else nn.Identity()
         self.experts_A[adapter_name] = nn.Linear(self.in_features, ranks, bias=False)
         self.experts_B[adapter_name] = nn.Linear(ranks, self.out_features, bias=False)
@@ -128,6 +129,12 @@ class ExpertsLinear(nn.Module, BaseTunerLayer):  # PEFT takes layers named *Line
             self.frozen_peft_weight_names[adapter_name] = ("experts_noise",)
         super()._move_adapter_to_device_of_base_layer(adapter_name)  # to the base's type, too: PEFT's convention
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
+
+    def delete_adapter(self, adapter_name: str) -> None:
+        """Forget one adapter, if this layer has it; PEFT calls this on every layer."""
+        if adapter_name in self.experts_A:
+            self.routing.layers[adapter_name] -= 1
+        super().delete_adapter(adapter_name)
 
     def gates(self, x: torch.Tensor, adapter_name: str) -> torch.Tensor:
         """The share of each specific expert for each token.
@@ -183,9 +190,9 @@ class ExpertsLinear(nn.Module, BaseTunerLayer):  # PEFT takes layers named *Line
             balance,
         )
         if balance is not None:
-            self.routing.values[id(self)] = balance.value(shares)
+            self.routing.values[id(self), adapter_name] = balance.value(shares)
         if self.routing.watch is not None:
-            self.routing.watch(self.name, shares, self.routing.valid(len(x)))
+            self.routing.watch(self.name, adapter_name, shares, self.routing.valid(len(x)))
         return result
 
     def _eps(self, x: torch.Tensor, adapter_name: str) -> torch.Tensor | None:
@@ -203,15 +210,14 @@ class ExpertsLinear(nn.Module, BaseTunerLayer):  # PEFT takes layers named *Line
     def _frozen_weight(self, x: torch.Tensor) -> torch.Tensor | None:
         """W0 [d_out, d_in] where the experts' function can do the frozen layer's backward pass along with its own."""
         base = self.base_layer
-        plain = type(base) is nn.Linear and type(base.weight.data) in _PLAIN and not base._backward_hooks
-        if not plain or base._backward_pre_hooks or any(weight.requires_grad for weight in base.parameters()):
+        watched = not _computes_alone(base) or base._backward_hooks or base._backward_pre_hooks
+        if watched or type(base.weight.data) not in _PLAIN or any(weight.requires_grad for weight in base.parameters()):
             return None
         return base.weight if torch.is_grad_enabled() and x.requires_grad else None
 
     def _may_overwrite(self, result: torch.Tensor) -> bool:
-        """Whether nobody else can hold the base layer's output: no hook has seen it, and it is no view of another."""
-        base = self.base_layer
-        return type(base) is nn.Linear and not base._forward_hooks and not result._is_view()
+        """Whether nobody else can hold the base layer's output: nobody has seen it, and it is no view of another."""
+        return _computes_alone(self.base_layer) and not result._is_view()
 
     def universal_update(self, adapter_name: str) -> torch.Tensor:
         """s * B_u A_u, what the universal expert adds to the weight: [d_out, d_in] in float32."""
@@ -254,8 +260,18 @@ class ExpertsLinear(nn.Module, BaseTunerLayer):  # PEFT takes layers named *Line
         raise NotImplementedError(MERGE_REFUSED)
 
 
-def _linear_shape(layer: nn.Module) -> tuple[int, int]:
-    """(d_in, d_out) of a layer that can carry experts."""
+def _computes_alone(layer: nn.Module) -> bool:
+    """Whether a call is x W^T + b and no more: no hook and no patched `forward` sees or changes anything."""
+    hooked = layer._forward_hooks or layer._forward_pre_hooks
+    return type(layer) is nn.Linear and not hooked and "forward" not in layer.__dict__
+
+
+def linear_shape(layer: nn.Module) -> tuple[int, int]:
+    """(d_in, d_out) of a layer that can carry experts.
+
+    Raises:
+        TypeError: it is of another kind.
+    """
     if isinstance(layer, Conv1D):
         d_in, d_out = layer.weight.shape
         return d_in, d_out

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.experts.config import ExpertsConfig
-from pediatricsgpt.experts.layer import ExpertsLinear
+from pediatricsgpt.experts.layer import ExpertsLinear, linear_shape
 
 _FILES = ("adapter_model.safetensors", "adapter_model.bin")
 _NAME = re.compile(
@@ -99,6 +99,8 @@ def _tensors(path: Path) -> Mapping[str, Tensor]:
         raise UserError(f"cannot read these weights: {str(error).splitlines()[0]}", path) from error
     except Exception as error:  # a pickle of something else than tensors, which torch refuses by a class of its own
         raise UserError(f"not opened: it holds more than tensors ({type(error).__name__})", path) from error
+    if not isinstance(tensors, Mapping) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise UserError("these are no adapter weights: tensors by name are wanted", path)
     return tensors
 
 
@@ -147,10 +149,12 @@ def _check(base: nn.Module, layers: Layers, config: ExpertsConfig, path: Path, s
             path,
         )
     for name, layer in layers.items():
-        weight = getattr(modules.get(name), "weight", None)
-        if weight is None:
+        if name not in modules:
             raise UserError(f"the base model has no layer '{name}'; is it the base of this adapter?", path)
-        d_out, d_in = weight.shape
+        try:
+            d_in, d_out = linear_shape(modules[name])
+        except TypeError as error:
+            raise UserError(f"'{name}' of the base model is of another kind: {error}", path) from error
         one, t, r = config.num_experts + 1, config.num_experts, config.r
         wanted = {
             "lora_moe_A": (one, d_in, r),

@@ -25,10 +25,11 @@ from pediatricsgpt.experts.tuner import ExpertsModel
 
 @dataclass(slots=True)
 class Share:
-    """How one layer shares the tokens of one task among its specific experts."""
+    """How one layer of one adapter shares the tokens of one task among its specific experts."""
 
     task: str
     layer: str
+    adapter: str
     tokens: int
     shares: list[float]
     """[T], the mean gate of each specific expert; they sum to 1"""
@@ -39,10 +40,10 @@ class Share:
 
 
 class RoutingStatistics:
-    """Sums of gates by task and layer; padding does not count."""
+    """Sums of gates by task, layer and adapter; padding does not count."""
 
     def __init__(self) -> None:
-        self._sums: dict[tuple[str, str], Tensor] = {}
+        self._sums: dict[tuple[str, str, str], Tensor] = {}
 
     @contextmanager
     def watching(self, model: nn.Module, task: str) -> Iterator[None]:
@@ -60,8 +61,8 @@ class RoutingStatistics:
             if isinstance(module, ExpertsLinear):
                 module.name = name
 
-        def watch(layer: str, gates: Tensor, mask: Tensor | None) -> None:
-            self._add(task, layer, gates, mask)
+        def watch(layer: str, adapter: str, gates: Tensor, mask: Tensor | None) -> None:
+            self._add((task, layer, adapter), gates, mask)
 
         before, tuner.routing.watch = tuner.routing.watch, watch
         try:
@@ -69,32 +70,33 @@ class RoutingStatistics:
         finally:
             tuner.routing.watch = before
 
-    def _add(self, task: str, layer: str, gates: Tensor, mask: Tensor | None) -> None:
+    def _add(self, key: tuple[str, str, str], gates: Tensor, mask: Tensor | None) -> None:
         gates = gates.detach()
         weight = torch.ones(len(gates), device=gates.device) if mask is None else mask.float()
         first = nn.functional.one_hot(gates.argmax(dim=-1), gates.shape[-1]).float()
         entropy = torch.special.entr(gates).sum(dim=-1, keepdim=True)
         columns = torch.cat((gates, first, entropy, torch.ones_like(entropy)), dim=-1)
         total = (weight @ columns).double()  # stays on the device: reading it here would wait for every layer
-        key = (task, layer)
         self._sums[key] = self._sums[key] + total if key in self._sums else total
 
     def rows(self) -> list[Share]:
-        """One row by task and layer, in the order in which they were first seen."""
-        return [_share(task, layer, total.tolist()) for (task, layer), total in self._sums.items()]
+        """One row by task, layer and adapter, in the order in which they were first seen."""
+        return [_share(*key, total.tolist()) for key, total in self._sums.items()]
 
     def by_task(self) -> dict[str, list[float]]:
         """The paper's figure: the mean gate of each specific expert by task, over all layers and tokens; sums to 1.
 
-        Layers with fewer experts (adapters of several sizes) count as having none of the others.
+        Where several adapters were at work, each has an entry of its own, `task (adapter)`: experts of different
+        adapters have nothing in common.
         """
-        rows = self.rows()
-        most = max((len(row.shares) for row in rows), default=0)
-        result: dict[str, list[float]] = {}
-        for task in dict.fromkeys(row.task for row in rows):
-            shares = [row.shares + [0.0] * (most - len(row.shares)) for row in rows if row.task == task and row.tokens]
-            result[task] = [sum(column) / len(shares) for column in zip(*shares, strict=True)]
-        return result
+        several = len({adapter for _, _, adapter in self._sums}) > 1
+        shares: dict[str, list[list[float]]] = {}
+        for row in self.rows():
+            if row.tokens:
+                shares.setdefault(f"{row.task} ({row.adapter})" if several else row.task, []).append(row.shares)
+        return {
+            name: [sum(column) / len(layers) for column in zip(*layers, strict=True)] for name, layers in shares.items()
+        }
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values, for a file."""
@@ -102,13 +104,14 @@ class RoutingStatistics:
         return {"by_task": self.by_task(), "layers": rows}
 
 
-def _share(task: str, layer: str, total: list[float]) -> Share:
+def _share(task: str, layer: str, adapter: str, total: list[float]) -> Share:
     experts = (len(total) - 2) // 2
     tokens = total[-1] or 1.0
     even = torch.log(torch.tensor(float(experts))).item() or 1.0
     return Share(
         task=task,
         layer=layer,
+        adapter=adapter,
         tokens=round(total[-1]),
         shares=[value / tokens for value in total[:experts]],
         first=[value / tokens for value in total[experts : 2 * experts]],

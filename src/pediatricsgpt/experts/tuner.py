@@ -46,6 +46,7 @@ class ExpertsModel(BaseTuner):
         else:
             self._routing.mask = None
         self._routing.factor = 1.0
+        self._routing.values.clear()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's own output; with `balance_coefficient` and labels, its loss has the balance loss in it."""
@@ -65,14 +66,9 @@ class ExpertsModel(BaseTuner):
             loss: of this micro-batch.
             share: this micro-batch's part of the optimiser step, between 0 and 1.
         """
-        total = sum(
-            self.peft_config[name].balance_coefficient / self._routing.layers[name]
-            for name in self.active_adapters
-            if name in self._routing.layers
-        )
-        if not total or not self._routing.values:
+        if not self._routing.values:
             return loss
-        balance = torch.stack([value.to(loss.device) for value in self._routing.values.values()]).sum() * total
+        balance = torch.stack([value.to(loss.device) for value in self._routing.values.values()]).sum()
         self._routing.values.clear()
         return MainLoss.apply(loss, balance, self._routing, share)
 
@@ -111,15 +107,17 @@ class ExpertsModel(BaseTuner):
         raise NotImplementedError(MERGE_REFUSED)
 
     def merge_universal(self) -> None:
-        """Add the universal expert to the base weights, exactly: W0 + s B_u A_u, rounded once to the base's type.
+        """Add the universal expert to the base weights: W0 + s B_u A_u, computed in float32, rounded once.
 
-        The universal expert sees every token ungated, so it is a plain low-rank update. Outputs stay the same; its B
-        becomes zero, and the specific experts stay an adapter. The base model is changed for good: save it (`unload()`
-        gives it) together with the adapter, and note that a disabled adapter no longer gives the old base.
+        The universal expert sees every token ungated, so it is a plain low-rank update and no approximation. On a
+        float32 base outputs stay the same; on a half-precision one the sum is rounded to the base's type, which moves
+        outputs by about as much as that type's own rounding. B_u becomes zero, and the specific experts stay an
+        adapter. The base model is changed for good: save it (`unload()` gives it) together with the adapter, and note
+        that a disabled adapter no longer gives the old base.
 
         Raises:
-            NotImplementedError: more than one adapter shares the base, or a base layer is quantised or sharded; nothing
-                is changed then.
+            NotImplementedError: more than one adapter shares the base, a base layer is quantised or sharded, or it
+                shares its weight with another module (a tied output head); nothing is changed then.
         """
         layers = {name: module for name, module in self.model.named_modules() if isinstance(module, ExpertsLinear)}
         adapters = {adapter for layer in layers.values() for adapter in layer.experts_A}
@@ -128,10 +126,16 @@ class ExpertsModel(BaseTuner):
                 f"merge_universal changes the base model, which {len(adapters)} adapters share "
                 f"({', '.join(adapters)}); delete the others first"
             )
+        names = _names_of_weights(self.model)
         for name, layer in layers.items():
             base = layer.get_base_layer()
             if type(base) not in (nn.Linear, Conv1D) or type(base.weight.data) is not torch.Tensor:
                 raise NotImplementedError(f"merge_universal needs plain weights; {name} is {type(base).__name__}")
+            if len(names[base.weight]) > 1:
+                raise NotImplementedError(
+                    f"merge_universal would change other modules, too: {' and '.join(names[base.weight])} are one "
+                    "weight; untie it first, or leave this layer out of target_modules"
+                )
         with torch.no_grad():
             for layer in layers.values():
                 for adapter in layer.experts_A:
@@ -159,6 +163,14 @@ def with_balance(model: nn.Module, loss: torch.Tensor, share: float | torch.Tens
     """The loss with the load-balance loss of the experts in `model`, however it is wrapped; see `ExpertsModel`."""
     tuner = next((module for module in model.modules() if isinstance(module, ExpertsModel)), None)
     return loss if tuner is None else tuner.with_balance(loss, share)
+
+
+def _names_of_weights(model: nn.Module) -> dict[torch.Tensor, list[str]]:
+    """Every name of each weight: a shared one has several."""
+    names: dict[torch.Tensor, list[str]] = {}
+    for name, weight in model.named_parameters(remove_duplicate=False):
+        names.setdefault(weight, []).append(name.replace(".base_layer.", "."))
+    return names
 
 
 def _share_of_step(kwargs: dict[str, Any]) -> float | torch.Tensor:

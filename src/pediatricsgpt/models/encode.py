@@ -48,24 +48,54 @@ def encode_dialogue(tokenizer: Any, messages: Sequence[Message]) -> Encoded:
     A template with generation markers says itself where the assistant speaks; for one without, the turns are found
     by rendering the dialogue a second time with marks in their place. Where a template puts no end token between an
     answer and the next turn (Baichuan), the label at the first token of that turn is the end token, as in the
-    published fine-tuning of such models: every answer teaches to stop, and no token is added to the format.
+    published fine-tuning of such models: every answer teaches to stop, and no token is added to the format. An end
+    token is added only behind an answer that is the last of the row and has none.
 
     Raises:
-        UserError: the tokenizer has no chat template, or one without markers that changes what the assistant said.
+        UserError: the tokenizer has no chat template, or one without markers that changes what the assistant said, or
+            one whose end token lies where it cannot be taught; or it does not know where in a text its tokens stand.
     """
     template = chat_template(tokenizer)
+    if not tokenizer.is_fast:
+        raise UserError(
+            "this tokenizer does not tell where in a text its tokens stand, so answers cannot be marked; "
+            "it needs a fast one (tokenizer.json)",
+            tokenizer.name_or_path or None,
+        )
     if _GENERATION_MARK.search(template):
         ids, mask = _mask_by_markers(tokenizer, messages)
     else:
         ids, mask = _mask_by_turns(tokenizer, messages)
+    return _with_ends(ids, mask, tokenizer)
+
+
+def _with_ends(ids: list[int], mask: list[int], tokenizer: Any) -> Encoded:
+    """What the mask says, and behind every answer its end: else a model would learn never to stop."""
     turns = _turns_of(tokenizer)
     labels = [token if loss else IGNORED for token, loss in zip(ids, mask, strict=True)]
     for place in range(1, len(ids)):
-        stopped = mask[place - 1] and not mask[place] and ids[place - 1] != turns.end
-        # Markers that stop before the end token would teach a model never to stop.
-        if stopped and (ids[place] == turns.end or not turns.ended):
-            labels[place] = turns.end
+        if mask[place - 1] and not mask[place] and ids[place - 1] != turns.end:
+            _label_end(labels, ids, place, turns)
+    if mask and mask[-1] and ids[-1] != turns.end:
+        ids, labels = [*ids, turns.end], [*labels, turns.end]
+    if next((label for label in reversed(labels) if label != IGNORED), turns.end) != turns.end:
+        raise UserError(
+            "this chat template ends an answer where no end can be taught; write the end token right behind the "
+            "answer, inside {% generation %} markers, and set model.chat_template",
+            tokenizer.name_or_path or None,
+        )
     return Encoded(ids, labels)
+
+
+def _label_end(labels: list[int], ids: Sequence[int], place: int, turns: _Turns) -> None:
+    """Label the end of an answer that stopped before `place`, with what the template writes before its end token."""
+    if not turns.ended:
+        labels[place] = turns.end
+        return
+    until = place + turns.gap + 1
+    if turns.end in ids[place:until]:
+        last = ids.index(turns.end, place, until) + 1
+        labels[place:last] = ids[place:last]
 
 
 def encode_prompt(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
@@ -85,7 +115,11 @@ def _render(tokenizer: Any, messages: Sequence[Message], **options: Any) -> Any:
 
 
 def encode_answer(tokenizer: Any, prompt: Sequence[Message], answer: Message) -> tuple[list[int], list[int]]:
-    """Token ids of a prompt and of one answer to it, with the answer's end token and nothing behind it."""
+    """Token ids of a prompt and of one answer to it, with the answer's end token and nothing behind it.
+
+    Raises:
+        UserError: as `encode_dialogue`, or the template renders a question in another way when its answer follows.
+    """
     encoded = encode_dialogue(tokenizer, [*prompt, answer])
     asked = encode_prompt(tokenizer, prompt)
     start = len(asked)
@@ -95,7 +129,8 @@ def encode_answer(tokenizer: Any, prompt: Sequence[Message], answer: Message) ->
             tokenizer.name_or_path or None,
         )
     end = max(index for index, label in enumerate(encoded.labels) if label != IGNORED) + 1
-    return encoded.input_ids[:start], encoded.input_ids[start:end]
+    # The end is taken from the labels: a template may write something else in its place.
+    return encoded.input_ids[:start], [*encoded.input_ids[start : end - 1], encoded.labels[end - 1]]
 
 
 class _Turns(NamedTuple):
@@ -104,6 +139,8 @@ class _Turns(NamedTuple):
     end: int
     ended: bool
     """Whether the end token stands behind an answer that another turn follows"""
+    gap: int
+    """Tokens between such an answer and its end token"""
 
 
 _KNOWN: weakref.WeakKeyDictionary[Any, tuple[str, _Turns]] = weakref.WeakKeyDictionary()
@@ -133,8 +170,14 @@ def _look(tokenizer: Any) -> _Turns:
     special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
     last = tokenizer(rendered[rendered.rindex(marks[3]) + len(marks[3]) :], add_special_tokens=False)["input_ids"]
     end = next((token for token in last if token in special), tokenizer.eos_token_id)
-    between = rendered[rendered.rindex(marks[1]) + len(marks[1]) : rendered.rindex(marks[2])]
-    return _Turns(end, end in tokenizer(between, add_special_tokens=False)["input_ids"])
+    if end is None:
+        raise UserError(
+            "neither the chat template nor the tokenizer has an end token, so answers could not be taught to stop",
+            tokenizer.name_or_path or None,
+        )
+    text = rendered[rendered.rindex(marks[1]) + len(marks[1]) : rendered.rindex(marks[2])]
+    between = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return _Turns(end, end in between, between.index(end) if end in between else 0)
 
 
 def chat_template(tokenizer: Any) -> str:

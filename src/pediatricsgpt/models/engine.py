@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Any
@@ -15,7 +16,11 @@ from pediatricsgpt.records import Message
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the next token is chosen. Temperature 0 is greedy: the same prompt gives the same answer."""
+    """How the next token is chosen. Temperature 0 is greedy: the same prompt gives the same answer.
+
+    Above it, one of the 50 likeliest is drawn. What a model's authors recommend (its `generation_config.json`) is left
+    out, but for the tokens that end an answer: figures of several models are to be those of one way to generate.
+    """
 
     max_new_tokens: int = 256
     temperature: float = 0.0
@@ -32,6 +37,25 @@ class _Stop:
         import torch
 
         return torch.full((ids.shape[0],), self._stopped.is_set(), dtype=torch.bool, device=ids.device)
+
+
+_LIKELIEST = 50
+
+
+@contextmanager
+def _without_defaults(model: Any) -> Iterator[None]:
+    """Within it, a model has no generation settings of its own.
+
+    transformers takes from them whatever a call leaves open: penalties that count the prompt, suppressed tokens.
+    """
+    from transformers import GenerationConfig
+
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    own, base.generation_config = base.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        base.generation_config = own
 
 
 class Engine:
@@ -127,18 +151,19 @@ class Engine:
 
         sampling = self._sampling
         greedy: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-        chosen = {"do_sample": True, "temperature": sampling.temperature} if sampling.temperature else greedy
-        with torch.inference_mode():
+        drawn = {"do_sample": True, "temperature": sampling.temperature, "top_k": _LIKELIEST}
+        ends = self._end_tokens()
+        with torch.inference_mode(), _without_defaults(self._model):
             return self._model.generate(
                 input_ids=ids,
                 attention_mask=mask,
                 max_new_tokens=sampling.max_new_tokens,
                 logits_processor=self._penalty(ids.shape[1]),
                 pad_token_id=self._tokenizer.pad_token_id,
-                eos_token_id=self._end_tokens(),
+                eos_token_id=ends,
                 streamer=streamer,
                 stopping_criteria=StoppingCriteriaList([_Stop(stopped)] if stopped else []),
-                **chosen,
+                **(drawn if sampling.temperature else greedy),
             )
 
     def _penalty(self, prompt_length: int) -> Any:

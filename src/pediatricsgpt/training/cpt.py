@@ -20,6 +20,6 @@ def train(job: Job, settings: CptSettings) -> dict[str, Any]:
         counts for the manifest.
     """
     loaded = load(job.model, dtype="float32", trainable=True)
-    prepared = text_set(job.data, loaded.tokenizer, settings, job.seed)
+    prepared = text_set(job.data, loaded.tokenizer, settings, job.seed, job=job)
     tell(job.console, job.name, prepared)
     return supervised(job, settings.one_pass, loaded, prepared, packing="bfd_split")

@@ -6,19 +6,23 @@ a data set's format by its first row and cuts long rows without a word.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
+
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.models.encode import Encoded, encode_dialogue, encode_text
+from pediatricsgpt.progress import progress
 from pediatricsgpt.records import Message
 from pediatricsgpt.training import mixture
 from pediatricsgpt.training.batches import Piece
-from pediatricsgpt.training.pool import Pool, by, carrying, notes_of
-from pediatricsgpt.training.sets import Item, Label, read
+from pediatricsgpt.training.kept import Worker, kept, key_of
+from pediatricsgpt.training.pool import Drawn, Filling, Pool, notes_of
+from pediatricsgpt.training.sets import Contract, Item, Label, check, items
 from pediatricsgpt.training.settings import (
     CORPUS,
     CptSettings,
@@ -27,6 +31,7 @@ from pediatricsgpt.training.settings import (
     MixedSettings,
     SftSettings,
 )
+from pediatricsgpt.training.token_rows import TokenRows
 
 TooLong = Literal["drop", "cut", "error"]
 
@@ -50,7 +55,12 @@ def tell(console: Any, name: str, prepared: Prepared) -> None:
 
 
 def text_set(
-    path: Path, tokenizer: Any, settings: CptSettings | None = None, seed: int = 0, every: int = 1
+    path: Path,
+    tokenizer: Any,
+    settings: CptSettings | None = None,
+    seed: int = 0,
+    every: int = 1,
+    job: Worker | None = None,
 ) -> Prepared:
     """Rows of the CPT contract as token ids; loss on all tokens. Long texts are split by the packing, not cut.
 
@@ -60,15 +70,17 @@ def text_set(
         settings: own sets, mixture and token budget; without them, every row once a pass.
         seed: decides what is drawn.
         every: take only each so-manieth row, for an estimate.
+        job: of a phase, which keeps the tokens in a file until it is done; None holds them in memory.
 
     Raises:
         UserError: bad input; the file, the row and what to do are named.
     """
     settings = settings or CptSettings()
-    items, held_out = read(path, settings.data, "cpt", every)
-    pool = Pool(counts=Counter(rows=len(items), too_long=0, without_loss=0))
-    for item in items:
-        pool.add(encode_text(tokenizer, item.row["text"]), item)
+
+    def add(filling: Filling, item: Item) -> None:
+        filling.add(encode_text(tokenizer, item.row["text"]), item)
+
+    pool = _pool(_Source(path, settings, "cpt", every), tokenizer, add, job)
     weights = _weights(settings)
     parts = None
     if weights or settings.tokens:
@@ -76,49 +88,102 @@ def text_set(
         given = _given(pool, places, weights or {CORPUS: 1.0}, path, settings.tokens)
         parts = mixture.texts(pool.lengths, places, given, settings.max_length, seed)
         _count_left_out(pool, places)
-    return _prepared(path, pool, parts, held_out, ("set", "form", "source"), settings.max_length)
+    return _prepared(path, pool, parts, ("set", "form", "source"), settings.max_length)
 
 
 def dialogue_set(
     path: Path,
     tokenizer: Any,
-    max_length: int,
     settings: DialogueSettings | None = None,
     seed: int = 0,
     every: int = 1,
+    job: Worker | None = None,
 ) -> Prepared:
     """Rows of the instruction contract as token ids; loss on every assistant turn.
 
     Args:
         path: the set that the corpus built.
         tokenizer: of the model.
-        max_length: longest dialogue in tokens.
-        settings: own sets, mixture, sampling of tasks and what to do with what is too long; without them, every row
-            that fits once a pass.
+        settings: max_length, own sets, mixture, sampling of tasks and what to do with what is too long; without them,
+            every row that fits once a pass.
         seed: decides what is drawn.
         every: take only each so-manieth row, for an estimate.
+        job: of a phase, which keeps the tokens in a file until it is done; None holds them in memory.
 
     Raises:
         UserError: bad input; the file, the row and what to do are named.
     """
-    settings = settings or SftSettings(max_length=max_length)
-    items, held_out = read(path, settings.data, "instruction", every)
-    pool = Pool(counts=Counter(rows=len(items), too_long=0, without_loss=0))
-    for item in items:
-        _add_fitting(pool, item, tokenizer, max_length, settings.too_long)
+    settings = settings or SftSettings()
+    most, too_long = settings.max_length, settings.too_long
+
+    def add(filling: Filling, item: Item) -> None:
+        _add_fitting(filling, item, tokenizer, most, too_long)
+
+    pool = _pool(_Source(path, settings, "instruction", every), tokenizer, add, job)
     weights = _weights(settings)
-    parts = None
+    parts: list[Piece] | None = None
+    told: list[str] = []
     if isinstance(settings, ExpertsSettings) and _samples_tasks(settings):
-        places = pool.places(lambda label: label.task, once=True)
-        lengths = pool.lengths
-        available = {task: sum(lengths[place] for place in own) for task, own in places.items()}
-        with _named(path):
-            parts = mixture.dialogues(lengths, places, mixture.task_budgets(available, settings), seed)
+        parts, told = _sampled(pool, path, settings, seed)
     elif weights:
         places = pool.places(_namer(settings, weights))
         parts = mixture.dialogues(pool.lengths, places, _given(pool, places, weights, path), seed)
         _count_left_out(pool, places)
-    return _prepared(path, pool, parts, held_out, ("set", "task", "source"), max_length)
+    prepared = _prepared(path, pool, parts, ("set", "task", "source"), most)
+    prepared.notes += told
+    return prepared
+
+
+def _sampled(pool: Pool, path: Path, settings: ExpertsSettings, seed: int) -> tuple[list[Piece], list[str]]:
+    """What is drawn of the tasks, and what a person should know of it."""
+    places = pool.places(lambda label: label.task, once=True)
+    available = {task: sum(pool.lengths[place] for place in own) for task, own in places.items()}
+    with _named(path):
+        given = mixture.task_budgets(available, settings)
+    parts = mixture.dialogues(pool.lengths, places, given, seed)
+    pool.counts["not_drawn"] = sum(map(len, places.values())) - len({piece.row for piece in parts})
+    return parts, mixture.told_of_tasks(available, given, settings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What a set is read from."""
+
+    path: Path
+    settings: MixedSettings
+    contract: Contract
+    every: int
+
+    def key(self, tokenizer: Any) -> str:
+        """A digest of everything that decides the tokens of the rows; which of them are drawn is decided later."""
+        own = [[one.title, str(one.path)] for one in self.settings.data]
+        # Texts are split by the packing and not here, so their max_length decides nothing.
+        fits = [self.settings.max_length, self.settings.too_long] if isinstance(self.settings, DialogueSettings) else []
+        files = [self.path, *(one.path for one in self.settings.data)]
+        return key_of(tokenizer, files, [self.contract, self.every, own, fits])
+
+    def write(self, add: Callable[[Filling, Item], None], sink: Any, job: Worker | None) -> None:
+        """Every row, through `add`."""
+        described = (self.path, self.settings.data, self.contract, self.every)
+        rows, held_out = check(*described)
+        filling = Filling(sink, self.contract == "instruction", rows, held_out)
+        with progress(job.console, f"{job.name}: tokens", rows) if job else nullcontext(_nothing) as done:
+            for item in items(*described):
+                add(filling, item)
+                done(1)
+        filling.close()
+
+
+def _pool(source: _Source, tokenizer: Any, add: Callable[[Filling, Item], None], job: Worker | None) -> Pool:
+    if job is not None:
+        return Pool(kept(job, source.key(tokenizer), lambda sink: source.write(add, sink, job)))
+    sink = pa.BufferOutputStream()
+    source.write(add, sink, None)
+    return Pool(TokenRows(sink.getvalue()))
+
+
+def _nothing(_: int) -> None:
+    """Of a bar that is not shown."""
 
 
 @dataclass(slots=True)
@@ -149,7 +214,7 @@ def fit(tokenizer: Any, messages: Sequence[Message], max_length: int, too_long: 
     return Fitted(None, tokens, 0)
 
 
-def _add_fitting(pool: Pool, item: Item, tokenizer: Any, max_length: int, too_long: TooLong) -> None:
+def _add_fitting(filling: Filling, item: Item, tokenizer: Any, max_length: int, too_long: TooLong) -> None:
     messages = item.row["messages"]
     fitted = fit(tokenizer, messages, max_length, too_long)
     if fitted.tokens > max_length:
@@ -159,15 +224,15 @@ def _add_fitting(pool: Pool, item: Item, tokenizer: Any, max_length: int, too_lo
                 "shorten the row, or set too_long to drop or cut",
                 item.where,
             )
-        pool.longest = max(pool.longest, fitted.tokens)
+        filling.longest = max(filling.longest, fitted.tokens)
         if fitted.encoded is None:
-            pool.counts["too_long"] += 1
+            filling.counts["too_long"] += 1
             return
-        pool.counts["cut"] += 1
-        pool.counts["cut_turns"] += len(messages) - fitted.turns
-        pool.counts["cut_tokens"] += fitted.tokens - len(fitted.encoded.input_ids)
+        filling.counts["cut"] += 1
+        filling.counts["cut_turns"] += len(messages) - fitted.turns
+        filling.counts["cut_tokens"] += fitted.tokens - len(fitted.encoded.input_ids)
     if fitted.encoded is not None:
-        pool.add(fitted.encoded, item)
+        filling.add(fitted.encoded, item)
 
 
 def _samples_tasks(settings: ExpertsSettings) -> bool:
@@ -224,25 +289,15 @@ class _named:
             raise UserError(error.message, self._path) from error
 
 
-def _prepared(
-    path: Path, pool: Pool, parts: list[Piece] | None, held_out: int, kinds: Sequence[str], max_length: int
-) -> Prepared:
-    drawn = parts if parts is not None else [Piece(row, 0, length) for row, length in enumerate(pool.lengths)]
-    if held_out:
-        pool.counts["left_out_held_out"] = held_out
-    sizes = [(piece.row, piece.stop - piece.start, carrying(pool, piece)) for piece in drawn]
-    counts: dict[str, Any] = dict(pool.counts)
-    counts["tokens"] = sum(size for _, size, _ in sizes)
-    counts["loss_tokens"] = sum(loss for _, _, loss in sizes)
-    for kind in kinds:
-        counts[f"by_{kind}"] = by(pool, sizes, kind)
-    return Prepared(_dataset(path, pool.rows), counts, parts, notes_of(pool, counts, max_length))
-
-
-def _dataset(path: Path, rows: list[dict[str, Any]]) -> Any:
-    from datasets import Dataset, disable_progress_bars
-
-    disable_progress_bars()
-    if not rows:
+def _prepared(path: Path, pool: Pool, parts: list[Piece] | None, kinds: Sequence[str], max_length: int) -> Prepared:
+    if not len(pool.rows):
         raise UserError("no row of this set fits the phase's max_length; raise it or check the corpus", path)
-    return Dataset.from_list(rows)
+    drawn = Drawn.of(pool, parts)
+    if pool.held_out:
+        pool.counts["left_out_held_out"] = pool.held_out
+    counts: dict[str, Any] = dict(pool.counts)
+    counts["tokens"] = int(drawn.tokens.sum())
+    counts["loss_tokens"] = int(drawn.carrying.sum())
+    for kind in kinds:
+        counts[f"by_{kind}"] = drawn.by(pool, kind)
+    return Prepared(pool.rows, counts, parts, notes_of(pool, counts, max_length))

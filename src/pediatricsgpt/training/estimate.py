@@ -156,7 +156,7 @@ def _prepared(path: Path, tokenizer: Any, settings: PhaseSettings, seed: int, ev
             settings = settings.model_copy(update={"tokens": max(1, settings.tokens // every)})
         return text_set(path, tokenizer, settings, seed, every)
     if isinstance(settings, DialogueSettings):
-        return dialogue_set(path, tokenizer, settings.max_length, settings, seed, every)
+        return dialogue_set(path, tokenizer, settings, seed, every)
     if isinstance(settings, DfpoSettings):
         return preference_set(path, tokenizer, settings.max_length, settings.too_long, every)
     raise TypeError(f"no phase has {type(settings).__name__}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.experts import ExpertsConfig, get_peft_model
+from pediatricsgpt.experts import ExpertsConfig
 from pediatricsgpt.models.load import load
+from pediatricsgpt.training.adapter import adapted
 from pediatricsgpt.training.data import dialogue_set, tell
+from pediatricsgpt.training.gate import say_on
 from pediatricsgpt.training.phase import Job, supervised
 from pediatricsgpt.training.settings import ExpertsSettings
 
@@ -21,14 +22,15 @@ def train(job: Job, settings: ExpertsSettings) -> dict[str, Any]:
     """
     if (job.model / "adapter_config.json").is_file():
         raise UserError("phase 4 puts its experts on a whole model, and this is an adapter (dfpo.adapter)", job.model)
-    loaded = load(job.model, dtype="float32", trainable=True)
-    prepared = dialogue_set(job.data, loaded.tokenizer, settings.max_length, settings, job.seed)
+    loaded = load(job.model, dtype=settings.base_dtype, trainable=True)
+    prepared = dialogue_set(job.data, loaded.tokenizer, settings, job.seed, job=job)
     tell(job.console, job.name, prepared)
     # The initial weights of the experts are drawn here; the trainer seeds only what comes after.
     import transformers
 
     transformers.set_seed(job.seed)
-    model = _adapted(job, loaded.model, experts_config(settings))
+    say = say_on(job.console, job.name)
+    model = adapted(loaded.model, experts_config(settings), "experts.target_modules", say)
     return supervised(job, settings, loaded, prepared, packing="bfd" if settings.packing else None, model=model)
 
 
@@ -45,21 +47,3 @@ def experts_config(settings: ExpertsSettings) -> ExpertsConfig:
         balance_coefficient=settings.balance_coefficient,
         use_rslora=settings.use_rslora,
     )
-
-
-def _adapted(job: Job, base: Any, config: ExpertsConfig) -> Any:
-    """The base with its experts; what there is to say of its layers is said in one line each.
-
-    Raises:
-        UserError: `target_modules` means no layer of this base.
-    """
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            model = get_peft_model(base, config)
-        except ValueError as error:
-            raise UserError(" ".join(str(error).split()), "experts.target_modules") from error
-    for warning in said:
-        text = " ".join(str(warning.message).split())
-        job.console.print(f"  {job.name}: {text}", highlight=False, soft_wrap=True, markup=False)
-    return model

@@ -34,7 +34,7 @@ class Held:
     sequences: list[Encoded]
     pairs: bool
     counts: dict[str, int]
-    """rows measured, rows left out because they (or their group) are trained on, rows left out as too long"""
+    """rows measured; rows left out because they (or their group) are trained on, are too long, or carry no loss"""
 
 
 def held_sets(
@@ -60,7 +60,7 @@ def held_sets(
 
 
 def _held(path: Path, known: set[str], tokenizer: Any, rows: int, max_length: int) -> Held:
-    counts = {"rows": 0, "left_out_trained": 0, "left_out_too_long": 0}
+    counts = {"rows": 0, "left_out_trained": 0, "left_out_too_long": 0, "left_out_without_loss": 0}
     sequences: list[Encoded] = []
     pairs = False
     for row in sorted(read_rows(path), key=lambda row: str(row["id"])):
@@ -72,8 +72,11 @@ def _held(path: Path, known: set[str], tokenizer: Any, rows: int, max_length: in
         encoded = list(sequences_of(row, tokenizer))
         if "text" in row:
             encoded = [Encoded(one.input_ids[:max_length], one.labels[:max_length]) for one in encoded]
-        if any(len(one.input_ids) > max_length for one in encoded) or not all(map(_carries_loss, encoded)):
+        if any(len(one.input_ids) > max_length for one in encoded):
             counts["left_out_too_long"] += 1
+            continue
+        if not all(map(_carries_loss, encoded)):
+            counts["left_out_without_loss"] += 1
             continue
         counts["rows"] += 1
         pairs = len(encoded) == 2
@@ -81,7 +84,8 @@ def _held(path: Path, known: set[str], tokenizer: Any, rows: int, max_length: in
     if not sequences:
         raise UserError(
             f"no row of this set can be measured: {counts['left_out_trained']} are trained on, "
-            f"{counts['left_out_too_long']} are longer than max_length {max_length}",
+            f"{counts['left_out_too_long']} are longer than max_length {max_length}, "
+            f"{counts['left_out_without_loss']} have nothing that carries loss",
             path,
         )
     return Held(sequences, pairs, counts)

@@ -39,6 +39,7 @@ from pediatricsgpt.training.trainer import loss_of_batch
 
 Layout = Sequence[tuple[int, ...]]
 """What lies in a pack: (tokens, tokens with loss) of each document, or (prompt, preferred, low answer) of each pair"""
+_BYTES = {"int8": 1.0, "nf4": 0.516}  # of a quantised weight, with the scales of its blocks
 _STEPS = 2  # the first makes the optimiser's state, the second has it from the start
 
 
@@ -138,8 +139,18 @@ def needs_of(
     Raises:
         UserError: the model cannot be run without values (a mixture of experts that counts tokens), or not packed.
     """
-    pairs = isinstance(settings, DfpoSettings)
-    inputs = _pairs(layout, settings.share_prompt) if isinstance(settings, DfpoSettings) else _documents(layout)
+    if not isinstance(settings, DfpoSettings):
+        return _tried(config, settings, args, _documents(layout), gpu, trust_remote_code)
+    try:
+        inputs = _pairs(layout, settings.share_prompt)
+        return _tried(config, settings, args, inputs, gpu, trust_remote_code)
+    except ValueError:  # this model cannot share a prompt between two answers, and the training will not
+        return _tried(config, settings, args, _pairs(layout, share=False), gpu, trust_remote_code)
+
+
+def _tried(
+    config: Any, settings: PhaseSettings, args: Any, inputs: dict[str, Any], gpu: bool, trust_remote_code: bool
+) -> Needs:
     live = Ledger()
     complaints = logging.getLogger("torch._subclasses.fake_tensor")
     complaints.disabled = True
@@ -156,13 +167,24 @@ def needs_of(
             for one in (model, reference):
                 if one is not None:
                     _materialise(one)
+            pairs = isinstance(settings, DfpoSettings)
             step = _PairStep(model, reference, settings, held) if pairs else _TokenStep(model, held)
-            return _measured(model, reference, step, args, live, inputs["input_ids"].numel())
+            needs = _measured(model, reference, step, args, live, inputs["input_ids"].numel())
+            return _quantised(needs, model, getattr(settings, "base_dtype", "float32"))
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"a step of {config.model_type} cannot be tried without data ({reason})") from error
     finally:
         complaints.disabled = False
+
+
+def _quantised(needs: Needs, model: Any, dtype: str) -> Needs:
+    """With the quantised layers in fewer bits than they were tried with."""
+    if dtype not in _BYTES:
+        return needs
+    weights = [module.weight for module in model.modules() if type(module) is _Quantised]
+    saved = sum(int(weight.numel() * (weight.element_size() - _BYTES[dtype])) for weight in weights)
+    return replace(needs, weights=needs.weights - saved, peak=needs.peak - saved)
 
 
 def _models(config: Any, settings: PhaseSettings, args: Any, trust_remote_code: bool) -> tuple[Any, Any]:
@@ -172,8 +194,10 @@ def _models(config: Any, settings: PhaseSettings, args: Any, trust_remote_code: 
     from pediatricsgpt.training.dfpo import with_adapter
     from pediatricsgpt.training.expert_sft import experts_config
 
-    model, reference = untrained(config, trust_remote_code), None
+    model, reference = untrained(config, trust_remote_code, _held(settings, args)), None
     if isinstance(settings, ExpertsSettings):
+        if settings.base_dtype in _BYTES:
+            _mark_quantised(model)
         model = get_peft_model(model, experts_config(settings))
     elif isinstance(settings, DfpoSettings) and settings.reference == "adapter":
         model = with_adapter(model, settings.adapter, seed=0)
@@ -189,6 +213,26 @@ def _models(config: Any, settings: PhaseSettings, args: Any, trust_remote_code: 
         if hasattr(model, "get_base_model"):
             model.enable_input_require_grads()
     return model, reference
+
+
+class _Quantised(torch.nn.Linear):  # type: ignore[misc]
+    """Stands for a layer of bitsandbytes, which computes as any other and takes part in no shortcut of ours."""
+
+
+def _mark_quantised(model: Any) -> None:
+    """What bitsandbytes takes: every linear layer but the head."""
+    head = model.get_output_embeddings()
+    for module in model.modules():
+        if type(module) is torch.nn.Linear and module is not head:
+            module.__class__ = _Quantised
+
+
+def _held(settings: PhaseSettings, args: Any) -> str:
+    """The type of the base's weights; of quantised ones, of what is beside them."""
+    dtype: str = getattr(settings, "base_dtype", "float32")
+    if dtype in _BYTES:
+        return "bfloat16" if args.bf16 else "float32"
+    return dtype
 
 
 def _materialise(model: Any) -> None:

@@ -27,7 +27,8 @@ class Meter(TrainerCallback, ExportableState):  # type: ignore[misc]
         """What this process has put through the model in this step, one entry a micro-batch"""
         self._fresh: Any = 0
         self._busy = 0.0
-        self._mark = self._begin = time.perf_counter()
+        self._mark = time.perf_counter()
+        self._begin: float | None = None
         self._first = 0
         self._hook: Any = None
 
@@ -40,11 +41,13 @@ class Meter(TrainerCallback, ExportableState):  # type: ignore[misc]
         self.tokens = restored(self, state).get("tokens", 0)
         self._first = state.global_step
         self._hook = kwargs["model"].register_forward_pre_hook(self._see, with_kwargs=True)
-        self._begin = time.perf_counter()
+        self._begin = None
         self.skip()
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Forget the batches of the step before."""
+        if self._begin is None:  # what is measured before the first step comes once, and says nothing of the pace
+            self._begin = time.perf_counter()
         self.batches.clear()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -67,9 +70,12 @@ class Meter(TrainerCallback, ExportableState):  # type: ignore[misc]
         self._mark = time.perf_counter()
 
     def seconds_left(self, state: Any) -> float | None:
-        """Time to the last step at the pace since the training (or a resumed one) began; None before its first step."""
+        """Time to the last step at the pace since the first step of the training (or a resumed one); None before it.
+
+        Measurements and saving between the steps count, for they come again.
+        """
         done = int(state.global_step) - self._first
-        if done < 1:
+        if done < 1 or self._begin is None:
             return None
         return (time.perf_counter() - self._begin) / done * float(state.max_steps - state.global_step)
 

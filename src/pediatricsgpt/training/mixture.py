@@ -16,6 +16,7 @@ from pediatricsgpt.records import PEDIATRIC_TASKS
 from pediatricsgpt.training.batches import Piece, exactly
 from pediatricsgpt.training.settings import ExpertsSettings
 
+_NEAR = 1e-3
 Places = dict[str, list[int]]
 """Places of the rows of each part"""
 
@@ -99,12 +100,42 @@ def task_budgets(available: Mapping[str, int], settings: ExpertsSettings) -> dic
     }
 
 
+def told_of_tasks(available: Mapping[str, int], given: Mapping[str, int], settings: ExpertsSettings) -> list[str]:
+    """Where `max_repeats` leaves a task, or the general rows, with fewer tokens than were asked for.
+
+    Args:
+        available: as of `task_budgets`.
+        given: what that gave.
+        settings: as of that.
+    """
+    own = {task: tokens for task, tokens in available.items() if task in PEDIATRIC_TASKS}
+    wanted = {task: tokens for task, tokens in _wanted(own, settings).items() if given[task] < tokens}
+    said = [
+        f"task {task} has {given[task]:,} of the {tokens:,} tokens that {settings.task_sampling} asks for: its rows "
+        f"have {own[task]:,}, and max_repeats is {settings.max_repeats}"
+        for task, tokens in wanted.items()
+    ]
+    general = sum(tokens for task, tokens in given.items() if task not in PEDIATRIC_TASKS)
+    share = general / max(1, sum(given.values()))
+    if settings.general_replay is not None and share < settings.general_replay - _NEAR:
+        said.append(
+            f"general rows are {share:.1%} of the tokens and not {settings.general_replay:.1%}: there are "
+            f"{sum(available.values()) - sum(own.values()):,} tokens of them, and max_repeats is {settings.max_repeats}"
+        )
+    return said
+
+
 def _sampled(own: Mapping[str, int], settings: ExpertsSettings) -> dict[str, int]:
     if settings.task_sampling == "as_built":
         return dict(own)
     most = {task: tokens * settings.max_repeats for task, tokens in own.items()}
+    return {task: min(tokens, most[task]) for task, tokens in _wanted(own, settings).items()}
+
+
+def _wanted(own: Mapping[str, int], settings: ExpertsSettings) -> dict[str, int]:
+    """Tokens of each pediatric task if rows could come as often as one likes."""
+    if settings.task_sampling == "as_built":
+        return dict(own)
     if settings.task_sampling == "balanced":
-        each = min(sum(own.values()) // len(own), *most.values())
-        return dict.fromkeys(own, each)
-    wanted = budgets({task: tokens ** (1 / settings.temperature) for task, tokens in own.items()}, sum(own.values()))
-    return {task: min(wanted[task], most[task]) for task in own}
+        return dict.fromkeys(own, sum(own.values()) // len(own))
+    return budgets({task: tokens ** (1 / settings.temperature) for task, tokens in own.items()}, sum(own.values()))

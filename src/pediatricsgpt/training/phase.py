@@ -145,14 +145,16 @@ def _train(
     meter = Meter()
     metrics = Metrics(job.folder, meter, settings.tensorboard)
     bar = ProgressBar(job.name, job.console, meter)
-    watch = Watch(job.data, job.folder, job.checkpoints, loaded.tokenizer, settings.divergence_factor, meter)
+    own = settings.files(Path())  # resolved, so absolute
+    watch = Watch(job.data, job.folder, job.checkpoints, loaded.tokenizer, settings.divergence_factor, meter, own)
     gate = _gate(trainer, job, settings, sets, metrics, meter) if sets else None
     # In this order: what counts, what writes, what judges (its reason is in the log by then), what sees to checkpoints.
     for callback in (meter, metrics, bar, watch, gate, Checkpoints(meter)):
         if callback is not None:
             trainer.add_callback(callback)
     try:
-        with out_of_memory(settings.max_length, trainer.args):
+        reference = settings.reference if isinstance(settings, DfpoSettings) else None
+        with out_of_memory(settings.max_length, trainer.args, reference):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except Exception:
         if trainer.args.world_size == 1:
@@ -190,10 +192,15 @@ def _load(trainer: Any, checkpoint: Path) -> None:
         trainer.train(resume_from_checkpoint=str(checkpoint))
 
 
+def _entries(weight: Any) -> int:
+    """Of a weight as it is meant: in ZeRO-3 one that is shared out has none of its own, in four bits two are one."""
+    packed = getattr(weight, "quant_state", None)
+    return int(packed.shape.numel() if packed is not None else getattr(weight, "ds_numel", weight.numel()))
+
+
 def _parameters(model: Any) -> dict[str, Any]:
     weights = list(model.parameters())
-    # In ZeRO-3 a weight that is shared out has no entries of its own.
-    sizes = [(getattr(weight, "ds_numel", weight.numel()), weight.requires_grad) for weight in weights]
+    sizes = [(_entries(weight), weight.requires_grad) for weight in weights]
     total = sum(size for size, _ in sizes)
     trained = sum(size for size, trains in sizes if trains)
     share = round(100 * trained / total, 3)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.records import read_json_lines, read_rows
+from pediatricsgpt.records import read_json_lines
 from pediatricsgpt.training.settings import CORPUS, SetSettings
 
 Contract = Literal["cpt", "instruction"]
@@ -24,6 +24,10 @@ _KNOWN_BY = (
 )
 _ROLES = ("system", "user", "assistant")
 _GENERAL_KIND = "text"
+_READ = ("id", "text", "messages", "source", "task", "family", "form", "split")
+"""Columns that are used of a Parquet file, where it has them"""
+_HELD = 500
+"""Rows of a Parquet file that are held at a time"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,17 @@ class Item:
 
 
 def read(path: Path, own: Sequence[SetSettings], contract: Contract, every: int = 1) -> tuple[list[Item], int]:
-    """The rows of the corpus's set and of the user's own, one set behind the other.
+    """All rows of the corpus's set and of the user's own at once; arguments and errors as of `check`.
+
+    Returns:
+        the rows, and how many of the user's were left out because their `split` is not `train`.
+    """
+    _, held_out = check(path, own, contract, every)
+    return list(items(path, own, contract, every)), held_out
+
+
+def check(path: Path, own: Sequence[SetSettings], contract: Contract, every: int = 1) -> tuple[int, int]:
+    """Read every row and hold none, so that a mistake in the last one is told before hours of work.
 
     Args:
         path: the set that the corpus built.
@@ -62,66 +76,91 @@ def read(path: Path, own: Sequence[SetSettings], contract: Contract, every: int 
         every: take only each so-manieth row of a set, for an estimate.
 
     Returns:
-        the rows, and how many of the user's were left out because their `split` is not `train`.
+        how many rows there are, and how many of the user's are left out because their `split` is not `train`.
 
     Raises:
         UserError: a set is missing, empty, of another contract, or a row cannot be read; the file and row are named.
     """
-    items: list[Item] = []
-    held_out = 0
-    for name, file in [(CORPUS, path), *((one.title, one.path) for one in own)]:
-        before = len(items)
+    rows = held_out = 0
+    mute: list[Path] = []
+    for name, file in _sets(path, own):
+        before, answered = rows, contract == "cpt"
         for item in islice(_items(name, file, contract), 0, None, every):
-            if item.row.get("split") in (None, "", "train"):
-                items.append(item)
-            else:
+            if not _trains(item):
                 held_out += 1
-        if len(items) == before:
+                continue
+            rows += 1
+            answered = answered or any(turn["role"] == "assistant" for turn in item.row["messages"])
+        if rows == before:
             raise UserError("this set has no row to train on; check what was written into it, or leave it out", file)
-    if contract == "instruction":
-        _answers_in_each(items, path, own)
-    return items, held_out
+        if not answered:
+            mute.append(file)
+    if mute:
+        raise UserError(
+            "no row of this set has an assistant turn, so nothing would carry loss; every row of `messages` needs "
+            "a turn with the role assistant",
+            mute[0],
+        )
+    return rows, held_out
 
 
-def _answers_in_each(items: Sequence[Item], path: Path, own: Sequence[SetSettings]) -> None:
-    answered = {item.label.set for item in items if any(turn["role"] == "assistant" for turn in item.row["messages"])}
-    for name, file in [(CORPUS, path), *((one.title, one.path) for one in own)]:
-        if name not in answered:
-            raise UserError(
-                "no row of this set has an assistant turn, so nothing would carry loss; every row of `messages` needs "
-                "a turn with the role assistant",
-                file,
-            )
+def items(path: Path, own: Sequence[SetSettings], contract: Contract, every: int = 1) -> Iterator[Item]:
+    """The rows to train on of the corpus's set and of the user's own, one set behind the other; as of `check`."""
+    for name, file in _sets(path, own):
+        yield from filter(_trains, islice(_items(name, file, contract), 0, None, every))
+
+
+def _sets(path: Path, own: Sequence[SetSettings]) -> list[tuple[str, Path]]:
+    return [(CORPUS, path), *((one.title, one.path) for one in own)]
+
+
+def _trains(item: Item) -> bool:
+    return item.row.get("split") in (None, "", "train")
 
 
 def _items(name: str, file: Path, contract: Contract) -> Iterator[Item]:
     if file.suffix not in (".jsonl", ".parquet"):
         raise UserError("a set is Parquet (.parquet) or JSON lines (.jsonl); convert this file", file)
     rows = _json_rows(file) if file.suffix == ".jsonl" else _parquet_rows(file)
-    for where, row in rows:
+    for where, columns, row in rows:
         if not isinstance(row, dict):
             raise UserError(f"a row must be an object with '{_NEEDED[contract]}'", where)
-        _of_contract(row, contract, where)
+        _of_contract(columns, contract, where)
         (_check_text if contract == "cpt" else _check_messages)(row, where)
         yield Item(row, _label(name, row), where)
 
 
-def _json_rows(file: Path) -> Iterator[tuple[str, Any]]:
+def _json_rows(file: Path) -> Iterator[tuple[str, Any, Any]]:
+    """Place, columns and row."""
     for number, row in read_json_lines(file):
-        yield f"{file}:{number}", row
+        yield f"{file}:{number}", row, row
 
 
-def _parquet_rows(file: Path) -> Iterator[tuple[str, Any]]:
-    for number, row in enumerate(read_rows(file), 1):
-        yield f"{file}, row {number}", row
+def _parquet_rows(file: Path) -> Iterator[tuple[str, Any, Any]]:
+    """Place, columns of the file and row, with what is used of it; some rows at a time are held."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not file.is_file():
+        raise UserError("no such file", file)
+    try:
+        with pq.ParquetFile(file, memory_map=True, pre_buffer=False) as opened:
+            columns = opened.schema_arrow.names
+            used = [name for name in _READ if name in columns] or columns[:1]
+            batches = opened.iter_batches(_HELD, columns=used)
+            rows = chain.from_iterable(batch.to_pylist() for batch in batches)
+            for number, row in enumerate(rows, 1):
+                yield f"{file}, row {number}", columns, row
+    except pa.ArrowInvalid as error:
+        raise UserError(f"not a Parquet file ({error})", file) from error
 
 
-def _of_contract(row: Mapping[str, Any], contract: Contract, where: str) -> None:
+def _of_contract(columns: Collection[str], contract: Contract, where: str) -> None:
     needed = _NEEDED[contract]
-    found = next((name for name, columns in _KNOWN_BY if all(column in row for column in columns)), None)
-    if found == contract or (needed in row and found != "record"):
+    found = next((name for name, known in _KNOWN_BY if all(column in columns for column in known)), None)
+    if found == contract or (needed in columns and found != "record"):
         return
-    of = f"is of the data contract '{found}'" if found else f"has the fields {', '.join(map(str, row)) or 'none'}"
+    of = f"is of the data contract '{found}'" if found else f"has the fields {', '.join(map(str, columns)) or 'none'}"
     raise UserError(
         f"this row {of}, and the phase needs '{contract}' with '{needed}'; give it a set of that kind", where
     )

@@ -194,7 +194,8 @@ class PhaseSettings(Settings):
     gate: GateSettings = GateSettings()
     """Held-out losses on the way: what stops a phase that forgets, or that learns no more"""
     divergence_factor: float | None = Field(default=5.0, gt=1)
-    """Stop when three logged losses in a row are more than this many times their running median; null never does"""
+    """Stop when three logged losses in a row are more than this many times their running median, and more than 0.5 nats
+    above it or above the first loss; null never does"""
     tensorboard: bool = False
     """Write event files for TensorBoard into the phase's folder"""
     trainer: dict[str, Any] = Field(default_factory=dict)
@@ -357,7 +358,7 @@ class PreferenceAdapter(Settings):
 
     kind: Literal["lora", "experts"] = "lora"
     """LoRA, which is merged when the phase is done, or universal-specific experts, which cannot be merged: the result
-    is an adapter folder then, and phase 4 cannot go on from it"""
+    is an adapter folder then, and a run with phase 4 is refused, which cannot go on from it"""
     r: int = Field(default=16, ge=1)
     """Rank, of each expert where there are experts"""
     lora_alpha: float = Field(default=32, gt=0)
@@ -431,6 +432,9 @@ class ExpertsSettings(DialogueSettings):
     """Weight of a loss that makes the experts share the tokens evenly; the method has none"""
     use_rslora: bool = False
     """Scaling is lora_alpha / sqrt(r) instead"""
+    base_dtype: Literal["float32", "bfloat16", "int8", "nf4"] = "float32"
+    """How the frozen base is held while its experts train. A quarter (int8) or an eighth (nf4, QLoRA's four bits) of
+    the memory of float32 need the extra 'quantised'; experts, routers and the saved adapter are float32 all the same"""
 
     @model_validator(mode="after")
     def _sampling_is_one(self) -> Self:

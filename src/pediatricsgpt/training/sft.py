@@ -20,6 +20,6 @@ def train(job: Job, settings: SftSettings) -> dict[str, Any]:
         counts for the manifest.
     """
     loaded = load(job.model, dtype="float32", trainable=True)
-    prepared = dialogue_set(job.data, loaded.tokenizer, settings.max_length, settings, job.seed)
+    prepared = dialogue_set(job.data, loaded.tokenizer, settings, job.seed, job=job)
     tell(job.console, job.name, prepared)
     return supervised(job, settings, loaded, prepared, packing="bfd" if settings.packing else None)

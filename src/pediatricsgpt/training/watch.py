@@ -11,10 +11,11 @@ import json
 import math
 import os
 import statistics
+import unicodedata
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from transformers import TrainerCallback
@@ -22,7 +23,8 @@ from transformers.trainer_callback import ExportableState
 
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.manifest import write_atomically
-from pediatricsgpt.records import read_rows
+from pediatricsgpt.models.encode import Encoded
+from pediatricsgpt.records import read_json_lines, read_rows
 from pediatricsgpt.training.checkpoints import newest_whole
 from pediatricsgpt.training.held_out import sequences_of
 from pediatricsgpt.training.meter import Meter, peak_memory, restored
@@ -33,8 +35,12 @@ _KNOWN = 10
 _REMEMBERED = 50
 _TIMES = 3
 """Logged losses in a row that must lie too high"""
+_RISE = 0.5
+"""Nats that a loss must rise by, unless it rises above its start: five times next to nothing is next to nothing"""
 _NAMED_ROWS = 4
 _GIB = 1 << 30
+PRECOMPUTED_INSTEAD = "reference: precomputed (no second model in memory)"
+ADAPTER_INSTEAD = "reference: adapter (no second model, and gradients and optimiser for the adapter alone)"
 # How the allocators of a CPU say it; those of GPUs raise an error of their own.
 _ALLOCATORS = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
 
@@ -48,30 +54,44 @@ class TrainingFailed(UserError):
 class Watch(TrainerCallback, ExportableState):  # type: ignore[misc]
     """Stops a phase whose gradients or losses are not finite, or whose loss runs away."""
 
-    def __init__(self, data: Path, folder: Path, checkpoints: Path, tokenizer: Any, factor: float | None, meter: Meter):
+    def __init__(
+        self,
+        data: Path,
+        folder: Path,
+        checkpoints: Path,
+        tokenizer: Any,
+        factor: float | None,
+        meter: Meter,
+        own: Sequence[Path] = (),
+    ) -> None:
         """Look at a training.
 
         Args:
-            data: the rows that are trained on, by which the ids of a batch's rows are found.
+            data: the rows that are trained on, by which those of a batch are found.
             folder: of the phase; the offending batch goes there.
             checkpoints: where the trainer saves.
             tokenizer: to show what the batch says.
             factor: how many times its running median a loss may be; None lets it run.
             meter: knows the batches of the present step.
+            own: files of the user's own that are trained on too.
         """
+        self.start = math.inf
+        """The first loss"""
         self.losses: list[float] = []
         self.high = 0
-        self._data, self._folder, self._checkpoints = data, folder, checkpoints
+        self._data, self._own, self._folder, self._checkpoints = data, own, folder, checkpoints
         self._tokenizer, self._factor, self._meter = tokenizer, factor, meter
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return {"args": {}, "attributes": {"losses": list(self.losses), "high": self.high}}
+        start = None if math.isinf(self.start) else self.start
+        return {"args": {}, "attributes": {"start": start, "losses": list(self.losses), "high": self.high}}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Remember the losses before a kill."""
         held = restored(self, state)
         self.losses, self.high = list(held.get("losses", [])), held.get("high", 0)
+        self.start = math.inf if held.get("start") is None else held["start"]
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Look at the gradients before they reach the weights.
@@ -94,7 +114,9 @@ class Watch(TrainerCallback, ExportableState):  # type: ignore[misc]
 
     def _look_for_divergence(self, loss: float, state: Any, args: Any) -> None:
         usual = statistics.median(self.losses) if len(self.losses) >= _KNOWN else math.inf
-        if self._factor is None or not 0 < self._factor * usual < loss:
+        self.start = loss if math.isinf(self.start) else self.start
+        rises = loss - usual > _RISE or loss > self.start
+        if self._factor is None or not (0 < self._factor * usual < loss and rises):
             self.high = 0
             self.losses = [*self.losses, loss][-_REMEMBERED:]
             return
@@ -105,18 +127,18 @@ class Watch(TrainerCallback, ExportableState):  # type: ignore[misc]
 
     def _stop(self, reason: str, step: int, args: Any) -> None:
         rows = documents(self._meter.batches)
-        ids = row_ids(rows, self._data, self._tokenizer)
+        origins = origins_of(rows, self._data, self._tokenizer, self._own)
         name = OFFENDING if args.process_index == 0 else f"{args.process_index}-{OFFENDING}"
         held = [
-            {"id": id_, "tokens": len(row), "input_ids": row, "text": self._tokenizer.decode(row)}
-            for id_, row in zip(ids, rows, strict=True)
+            {**origin._asdict(), "tokens": len(row), "input_ids": row, "text": self._tokenizer.decode(row)}
+            for origin, row in zip(origins, rows, strict=True)
         ]
         batch = {"step": step, "reason": reason, "learning_rate": args.learning_rate, "rows": held}
         write_atomically(self._folder / name, json.dumps(batch, ensure_ascii=False, indent=1))
         raise TrainingFailed(
             f"stopped at step {step}: {reason}. {_kept(self._checkpoints)}. Try a trainer.learning_rate below "
             f"{args.learning_rate:g}, {'trainer.bf16: false (float32)' if args.bf16 or args.fp16 else 'more warm-up'}, "
-            f"or look at the {len(rows)} rows of the batch ({_named(ids)})",
+            f"or look at the {len(rows)} rows of the batch ({_named(origins)})",
             self._folder / name,
         )
 
@@ -143,18 +165,78 @@ def documents(batches: Sequence[dict[str, torch.Tensor]]) -> list[list[int]]:
     return found
 
 
-def row_ids(rows: Sequence[Sequence[int]], data: Path, tokenizer: Any) -> list[str | None]:
-    """The id of the row that each document was made of, a piece of a long text included; None where none has it."""
-    wanted = {number: array("i", row).tobytes() for number, row in enumerate(rows)}
-    found: dict[int, str] = {}
-    for row in read_rows(data):
-        whole = [array("i", one.input_ids).tobytes() for one in sequences_of(row, tokenizer)]
-        for number in [number for number, piece in wanted.items() if any(_holds(ids, piece) for ids in whole)]:
-            found[number] = row["id"]
-            del wanted[number]
+class Origin(NamedTuple):
+    """The row that a document was made of; nothing where none is found."""
+
+    id: str | None = None
+    where: str | None = None
+    """File and line, of a row of the user's own"""
+
+
+def origins_of(
+    documents: Sequence[Sequence[int]], data: Path, tokenizer: Any, own: Sequence[Path] = ()
+) -> list[Origin]:
+    """The row that each document was made of, a piece of a long text included.
+
+    Args:
+        documents: token ids of each. One token tells nothing, and packs without a row have no more.
+        data: rows that the corpus built.
+        tokenizer: that made the ids.
+        own: files of the user's own.
+    """
+    said = [_squeezed(tokenizer.decode(one, skip_special_tokens=True)) for one in documents]
+    wanted = {number for number, one in enumerate(documents) if len(one) > 1 and said[number]}
+    found: dict[int, Origin] = {}
+    for origin, row in _rows(data, own):
+        # To encode every row takes minutes; which of them are worth it shows in their text.
+        known_by = _known_by(row)
+        if "text" in row:
+            likely = [number for number in wanted if said[number] in known_by[0]]
+        else:
+            likely = [number for number in wanted if any(one in said[number] for one in known_by)]
+        if likely:
+            whole = [array("i", one.input_ids).tobytes() for one in _sequences(row, tokenizer)]
+            pieces = {number: array("i", documents[number]).tobytes() for number in likely}
+            held = [number for number in likely if any(_holds(ids, pieces[number]) for ids in whole)]
+            found |= dict.fromkeys(held, origin)
+            wanted -= set(held)
         if not wanted:
             break
-    return [found.get(number) for number in range(len(rows))]
+    return [found.get(number, Origin()) for number in range(len(documents))]
+
+
+def _rows(data: Path, own: Sequence[Path]) -> Iterator[tuple[Origin, dict[str, Any]]]:
+    for row in read_rows(data):
+        yield Origin(row["id"]), row
+    for file in own:
+        lines = file.suffix == ".jsonl"
+        for number, row in read_json_lines(file) if lines else enumerate(read_rows(file), 1):
+            where = f"{file}:{number}" if lines else f"{file}, row {number}"
+            yield Origin(str(row["id"]) if row.get("id") else None, where), row
+
+
+def _known_by(row: Mapping[str, Any]) -> list[str]:
+    """What a document of this row says, one of it at least; of a text, what holds what the document says."""
+    if "text" in row:
+        return [_squeezed(row["text"])]
+    # A dialogue may be cut behind any answer, and a template may leave thoughts out of one, so the first question; a
+    # second answer to a prompt lies without it.
+    turns = row["messages"] if "messages" in row else row["prompt"]
+    asked = next((turn for turn in turns if turn["role"] == "user"), turns[0])
+    sides = [] if "messages" in row else [*row["chosen"], *row["rejected"]]
+    return [_squeezed(turn["content"]) for turn in (asked, *sides)]
+
+
+def _squeezed(text: str) -> str:
+    """Without what tokenizers change, and without the halves of characters at the edges of a piece."""
+    return "".join(unicodedata.normalize("NFKC", text).split()).strip("\N{REPLACEMENT CHARACTER}")
+
+
+def _sequences(row: dict[str, Any], tokenizer: Any) -> list[Encoded]:
+    try:
+        return list(sequences_of(row, tokenizer))
+    except (UserError, ValueError, IndexError):  # what cannot be encoded is not trained on
+        return []
 
 
 def _holds(whole: bytes, piece: bytes) -> bool:
@@ -176,19 +258,20 @@ def _kept(checkpoints: Path) -> str:
     return f"The last good checkpoint is {last}" if last else "There is no checkpoint before it"
 
 
-def _named(ids: Sequence[str | None]) -> str:
-    known = list(dict.fromkeys(id_ for id_ in ids if id_))
+def _named(origins: Sequence[Origin]) -> str:
+    known = list(dict.fromkeys(name for one in origins if (name := one.where or one.id)))
     more = f" and {len(known) - _NAMED_ROWS} more" if len(known) > _NAMED_ROWS else ""
     return (", ".join(known[:_NAMED_ROWS]) + more) or "ids unknown"
 
 
 @contextlib.contextmanager
-def out_of_memory(max_length: int, args: Any) -> Iterator[None]:
-    """Turn what an allocator raises into one line with numbers and with what to change.
+def out_of_memory(max_length: int, args: Any, reference: str | None = None) -> Iterator[None]:
+    """Turn what an allocator raises in training into one line with numbers and with what to change.
 
     Args:
         max_length: of the phase, in tokens.
         args: the training arguments.
+        reference: of preference training, whose batches are in pairs.
 
     Raises:
         TrainingFailed: there was not enough memory.
@@ -198,14 +281,41 @@ def out_of_memory(max_length: int, args: Any) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
         if not is_out_of_memory(error):
             raise
-        batch, parts = args.per_device_train_batch_size, args.gradient_accumulation_steps
-        gpu = torch.cuda.is_available()
-        where = "the GPU" if gpu else "this machine"
-        raise TrainingFailed(
-            f"out of memory: a batch of {batch} x {max_length} = {batch * max_length:,} tokens needs more than "
-            f"{peak_memory() / _GIB:.1f} of the {_total_memory() / _GIB:.1f} GiB of {where}; set "
-            + " or ".join(_remedies(batch, parts, max_length, args))
-        ) from error
+        _refuse(_batch(max_length, args, reference), _remedies(max_length, args, reference), error)
+
+
+@contextlib.contextmanager
+def no_memory_for(what: str, remedies: Sequence[str]) -> Iterator[None]:
+    """The same of anything else that takes much memory.
+
+    Args:
+        what: needs it.
+        remedies: settings of the phase, with their values.
+
+    Raises:
+        TrainingFailed: there was not enough memory.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        _refuse(what, remedies, error)
+
+
+def _refuse(what: str, remedies: Sequence[str], error: BaseException) -> NoReturn:
+    where = "the GPU" if torch.cuda.is_available() else "this machine"
+    raise TrainingFailed(
+        f"out of memory: {what} needs more than {peak_memory() / _GIB:.1f} of the {_total_memory() / _GIB:.1f} GiB of "
+        f"{where}; set {' or '.join(remedies)}"
+    ) from error
+
+
+def _batch(max_length: int, args: Any, reference: str | None) -> str:
+    batch = args.per_device_train_batch_size
+    if reference is None:
+        return f"a batch of {batch} x {max_length} = {batch * max_length:,} tokens"
+    return f"a batch of {batch} pairs, up to {batch} x 2 x {max_length} = {2 * batch * max_length:,} tokens,"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -214,13 +324,18 @@ def is_out_of_memory(error: BaseException) -> bool:
     return known or (isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _ALLOCATORS))
 
 
-def _remedies(batch: int, parts: int, max_length: int, args: Any) -> list[str]:
+def _remedies(max_length: int, args: Any, reference: str | None) -> list[str]:
+    batch, parts = args.per_device_train_batch_size, args.gradient_accumulation_steps
     found = []
     if batch > 1:
         same = f"trainer.gradient_accumulation_steps: {parts * 2} (the same result, slower)"
         found.append(f"trainer.per_device_train_batch_size: {batch // 2} with {same}")
     if not args.activation_checkpointing:
         found.append("trainer.activation_checkpointing: true (a third more time)")
+    if reference == "live":
+        found.append(PRECOMPUTED_INSTEAD)
+    if reference in ("live", "precomputed"):
+        found.append(ADAPTER_INSTEAD)
     return [*found, f"max_length: {max_length // 2}"]
 
 

@@ -22,6 +22,7 @@ from pediatricsgpt.evaluation.report import (
     overview,
     pipeline,
     routing,
+    shortcuts,
     teacher,
     training,
     words,
@@ -56,14 +57,14 @@ def render(run: RunFiles) -> str:
     Raises:
         UserError: a file of the run is damaged; it is named.
     """
-    steps = pipeline.steps(run)
+    steps, style = pipeline.steps(run), shortcuts.shortcuts(run)
     checks, phases, items = overview.checks(run), training.phases(run), compared(run.folder)
     loss, scores = losses(run), measured(run, items)
     grounds = licences.grounds(run)
     values = {
         "overview": overview.overview(run),
-        "notices": overview.notices(run, steps, checks, phases, loss, scores),
-        "summary": overview.chinese_summary(run, checks, loss, scores),
+        "notices": overview.notices(run, steps, checks, phases, style, loss, scores),
+        "summary": overview.chinese_summary(run, checks, phases, style, loss, scores),
         "steps": steps,
         "picture": pipeline.picture(steps),
         "sources": corpus.sources(run),
@@ -80,6 +81,7 @@ def render(run: RunFiles) -> str:
         "usage": teacher.usage(run),
         "passes": teacher.passes(run),
         "phases": phases,
+        "shortcuts": style,
         "routing": routing.routing(run),
         "chosen_warning": training.chosen_warning,
         "losses": loss,
@@ -115,6 +117,11 @@ def _environment() -> Environment:
         step=words.step,
     )
     environment.globals.update(
-        METRICS=METRICS, label=words.label, personal=words.personal, marks=pipeline.MARKS, short_hash=lineage.SHORT_HASH
+        METRICS=METRICS,
+        label=words.label,
+        personal=words.personal,
+        style=words.style,
+        marks=pipeline.MARKS,
+        short_hash=lineage.SHORT_HASH,
     )
     return environment

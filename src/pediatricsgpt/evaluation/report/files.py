@@ -62,6 +62,14 @@ class RunFiles:
             self._manifests[node] = found
         return self._manifests[node]
 
+    def holds(self, node: str, content: str) -> bool:
+        """Whether a step still has the content that another one read.
+
+        What tells people about a step, the corpus card, has read all of it: rejects and reports, too.
+        """
+        found = self.manifest(node)
+        return found is not None and content in (found.content, found.whole)
+
     def done(self) -> dict[str, Manifest]:
         """The manifests of all steps that are done, in the order of the run."""
         found = {node: self.manifest(node) for node in self.nodes}

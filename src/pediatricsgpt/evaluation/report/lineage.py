@@ -83,7 +83,7 @@ def _entry(run: RunFiles, name: str, manifest: Manifest, root: str) -> Entry:
     inputs = []
     for source, content in manifest.inputs.items():
         if source in run.nodes:
-            inputs.append(Input(source, content, getattr(run.manifest(source), "content", None) == content))
+            inputs.append(Input(source, content, run.holds(source, content)))
         else:
             inputs.append(Input(_relative(source, root), content, True))
     settings = json.dumps(manifest.settings, ensure_ascii=False, indent=1)

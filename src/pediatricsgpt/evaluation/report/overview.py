@@ -12,6 +12,7 @@ from pediatricsgpt.evaluation.report.files import PHASES, RunFiles
 from pediatricsgpt.evaluation.report.leakage import Against, Leakage, against, groups
 from pediatricsgpt.evaluation.report.pipeline import Step
 from pediatricsgpt.evaluation.report.scores import Losses, Measured
+from pediatricsgpt.evaluation.report.shortcuts import Shortcuts
 from pediatricsgpt.evaluation.report.training import Phase, chosen_warning, parameters
 
 SMALL_MODEL = 100_000_000
@@ -89,6 +90,7 @@ def notices(
     steps: Sequence[Step],
     checked: Checks,
     phases: Sequence[Phase],
+    style: Shortcuts | None,
     losses: Losses,
     measured: Measured | None,
 ) -> list[Notice]:
@@ -99,7 +101,7 @@ def notices(
     mixed = [package for package, versions in _versions(run) if ", " in versions]
     if mixed:
         found.append(Notice(f"Steps were done with several versions of {', '.join(mixed)}.", "lineage", False))
-    found += [Notice(text, "training", False) for phase in phases if (text := chosen_warning(phase))]
+    found += _training_notices(phases, style)
     if not losses.same:
         found.append(Notice("The held-out losses were not measured on the same tokens.", "loss", True))
     if measured and measured.warnings:
@@ -129,17 +131,53 @@ def _check_notices(checked: Checks) -> list[Notice]:
     return found
 
 
-def chinese_summary(run: RunFiles, checked: Checks, losses: Losses, measured: Measured | None) -> list[tuple[str, str]]:
+def _training_notices(phases: Sequence[Phase], style: Shortcuts | None) -> list[Notice]:
+    stopped = [phase for phase in phases if phase.stopped]
+    found = [
+        Notice(f"{words.model(phase.name)} stopped {phase.stopped}.", f"phase-{phase.name}", False) for phase in stopped
+    ]
+    if style and style.above:
+        told = f"AUC {style.auc:.2f}, n = {style.n:,} pairs"
+        found.append(Notice(f"Style alone tells the preferred answers from the low ones ({told}).", "shortcuts", False))
+    return found + [Notice(text, "training", False) for phase in phases if (text := chosen_warning(phase))]
+
+
+def chinese_summary(
+    run: RunFiles,
+    checked: Checks,
+    phases: Sequence[Phase],
+    style: Shortcuts | None,
+    losses: Losses,
+    measured: Measured | None,
+) -> list[tuple[str, str]]:
     """The results in a few lines of Chinese: (subject, text)."""
     found = [*_chinese_corpus(run), *_chinese_personal(checked.deidentification), *_chinese_split(checked)]
-    done = [name for name in PHASES if run.manifest(name)]
-    if done:
-        seconds = sum(manifest.seconds for name in done if (manifest := run.manifest(name)))
-        names = "、".join(words.MODEL_NAMES[name][1] for name in done)
-        found.append(("训练", f"{len(done)} 个阶段（{names}），共 {words.duration(seconds)}。"))
-    else:
-        found.append(("训练", "尚未运行。"))
+    found += _chinese_training(phases, style)
     return [*found, *_chinese_loss(losses), *_chinese_changes(measured)]
+
+
+def _chinese_training(phases: Sequence[Phase], style: Shortcuts | None) -> list[tuple[str, str]]:
+    done = [(phase, phase.manifest) for phase in phases if phase.manifest]
+    if not done:
+        return [("训练", "尚未运行。")]
+    names = "、".join(words.MODEL_NAMES[phase.name][1] for phase, _ in done)
+    text = f"{len(done)} 个阶段（{names}），共 {words.duration(sum(manifest.seconds for _, manifest in done))}。"
+    if stopped := [words.MODEL_NAMES[phase.name][1] for phase, _ in done if phase.stopped]:
+        text += f"提前停止：{'、'.join(stopped)}，原因见训练一节。"
+    found = [("训练", text)]
+    left = [
+        f"{words.MODEL_NAMES[phase.name][1]} {phase.account.rows:,} 条中 {phase.account.left_out:,} 条"
+        f"（{'、'.join(f'{reason.chinese} {reason.rows:,}' for reason in phase.account.reasons)}）"
+        for phase, _ in done
+        if phase.account and phase.account.left_out
+    ]
+    if left:
+        found.append(("未用于训练", f"{'；'.join(left)}。"))
+    if style and style.auc is not None:
+        verdict = "，模型可能学到文风而非内容" if style.above else ""
+        told = f"AUC {style.auc:.2f}（n = {style.n:,} 对，0.5 为无法区分）"
+        found.append(("偏好对文风", f"仅凭文风区分优劣回答：{told}{verdict}。"))
+    return found
 
 
 def _chinese_corpus(run: RunFiles) -> list[tuple[str, str]]:

@@ -93,7 +93,7 @@ def state_of(run: RunFiles, name: str) -> State:
     if manifest is None:
         return "unfinished" if (run.folder / f"{name}.partial").is_dir() else "not run yet"
     for node, content in manifest.inputs.items():
-        if node in run.nodes and getattr(run.manifest(node), "content", None) != content:
+        if node in run.nodes and not run.holds(node, content):
             return "outdated"
     return "done"
 

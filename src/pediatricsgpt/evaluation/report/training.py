@@ -13,6 +13,7 @@ from pediatricsgpt.evaluation.compare import MODELS
 from pediatricsgpt.evaluation.report import words
 from pediatricsgpt.evaluation.report.charts import LineChart, line_chart
 from pediatricsgpt.evaluation.report.files import PHASES, TRAIN_SETS, RunFiles, expected
+from pediatricsgpt.evaluation.report.mixture import Account, Part, account, parts
 from pediatricsgpt.manifest import MANIFEST, Manifest
 
 
@@ -60,6 +61,8 @@ class Phase:
     passes: float | None
     """How often the phase went over its data; below one it has seen only a part"""
     ending: Ending | None
+    account: Account | None
+    parts: Sequence[Part]
 
     def count(self, name: str) -> str:
         """One count of its manifest, for a table."""
@@ -114,6 +117,8 @@ def _phase(run: RunFiles, name: str, before: str) -> Phase:
         str(manifest.counts.get("stopped", "")) if manifest else "",
         log[-1].get("epoch") if log else None,
         _ending(log, settings.get("beta")),
+        account(manifest),
+        parts(manifest),
     )
 
 

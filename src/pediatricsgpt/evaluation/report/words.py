@@ -70,6 +70,18 @@ _PERSONAL = {
     "school": ("school", "学校"),
     "bed": ("bed", "床号"),
 }
+_STYLE = {
+    "length": ("length", "长度"),
+    "longer": ("longer than the other", "比另一侧长"),
+    "greeting": ("greeting", "问候语"),
+    "baby": ("says 宝宝", "称“宝宝”"),
+    "list": ("list", "列表"),
+    "lines": ("lines", "行数"),
+    "exclamations": ("exclamation marks", "感叹号"),
+    "polite_you": ("polite 您", "敬称“您”"),
+    "wish": ("good wishes", "祝愿语"),
+    "sentence_length": ("length of sentences", "句长"),
+}
 _STEPS = {
     "read": "读取",
     "deidentify": "去标识化",
@@ -98,6 +110,11 @@ def label(value: str) -> tuple[str, str]:
 def personal(kind: str) -> tuple[str, str]:
     """English and Chinese name of a kind of personal data."""
     return _PERSONAL.get(kind, (kind, ""))
+
+
+def style(name: str) -> tuple[str, str]:
+    """English and Chinese name of a mark of style."""
+    return _STYLE.get(name, (name, ""))
 
 
 def step(name: str) -> str:

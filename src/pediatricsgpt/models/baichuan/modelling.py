@@ -202,7 +202,8 @@ class BaichuanModel(BaichuanPreTrainedModel):
             attention_mask: 1 for tokens and 0 for padding [batch, seen + length]; or a ready 4-D mask.
 
         Raises:
-            ValueError: tokens and embeddings, or neither; or an attention implementation that has no ALiBi.
+            ValueError: tokens and embeddings, or neither; an attention implementation that has no ALiBi; or, in the
+                13B, prompts that documents share (`models.segments.sharing_prompts`).
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give either input_ids or inputs_embeds")
@@ -250,6 +251,8 @@ class BaichuanModel(BaichuanPreTrainedModel):
             return mask
         heads, dtype = self.config.num_attention_heads, _attention_dtype(x)
         if isinstance(mask, segments.Segments):
+            if mask.prompts is not None:
+                raise ValueError("shared prompts are not known to the ALiBi positions of this model")
             return packed_alibi(mask.lengths, heads, x, dtype)
         return alibi_mask(mask, heads, seen, dtype)
 

@@ -59,9 +59,9 @@ def read(path: Path) -> PieceModel:
         UserError: the file is none (a pointer of Git LFS, for example), one of another algorithm than BPE, or one that
             puts a space before every text, which the published ones do not and `convert` could not do exactly.
     """
-    try:
+    try:  # other bytes may read as fields of other kinds, or as pieces without a text
         model = _parse(path.read_bytes())
-    except (ValueError, IndexError, struct.error) as error:
+    except (ValueError, IndexError, struct.error, KeyError, TypeError, AttributeError) as error:
         raise UserError("no SentencePiece model (damaged, or a Git LFS pointer); fetch it again", path) from error
     if not model.pieces:
         raise UserError("this SentencePiece model has no pieces; fetch it again", path)

@@ -69,12 +69,10 @@ def _front_matter(lineage: Mapping[str, Any]) -> str:
     values["language"] = ["zh"]
     values["library_name"] = "peft" if adapter else "transformers"
     values["pipeline_tag"] = "text-generation"
-    if base["name"] is not None:
+    if base["kind"] == "hub":  # the hub reads any name as an id of its own, and links to whoever has it
         values["base_model"] = base["name"]
         values["base_model_relation"] = "adapter" if adapter else "finetune"
     values["tags"] = ["medical", "pediatrics", "chinese", "conversational", "pediatricsgpt"]
-    if lineage["corpus"] is not None:
-        values["datasets"] = [lineage["corpus"]["name"]]
     metrics = (lineage["evaluation"] or {}).get("metrics") or {}
     hub = {kind: _ON_HUB[kind] for name in metrics if (kind := name.split("-")[0]) in _ON_HUB}
     if hub:

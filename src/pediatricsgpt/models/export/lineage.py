@@ -41,7 +41,7 @@ def lineage(origin: Origin) -> dict[str, Any]:
     run, phase = origin.run, origin.phase
     found: dict[str, Any] = {"name": _name(origin), "phase": phase, "experts": origin.has_experts}
     if run is None or phase is None:
-        described = _base_named(origin.base) if origin.base else _itself(origin)
+        described = _base_named(origin.base, origin.adapter.get("revision")) if origin.base else _itself(origin)
         return {**found, "base": described, "phases": [], "corpus": None, "evaluation": None, "versions": versions()}
     chain = _chain(run, phase)
     return {

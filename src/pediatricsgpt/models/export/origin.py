@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.manifest import MANIFEST
+from pediatricsgpt.models import adapter
 
-EXPERTS = "UNIVERSAL_SPECIFIC_EXPERTS"
-"""`peft_type` of the mixture of experts; written out, because the package that names it imports torch"""
-ADAPTER_CONFIG = "adapter_config.json"
 RECIPE = "recipe.yaml"
 PHASES = ("base", "cpt", "sft", "dfpo", "experts")
 """Folders of a run that hold a model"""
 _UNFINISHED = "this phase is not finished (no manifest.json); let `pedgpt run` or `pedgpt train` end it first"
-_ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +37,14 @@ class Origin:
         return self.folder.name if self.folder is not None and self.run is not None else None
 
     @property
+    def released(self) -> bool:
+        """Whether it is an adapter that the paper's authors' code saved."""
+        return self.folder is not None and bool(self.adapter) and adapter.is_released(self.folder, self.adapter)
+
+    @property
     def has_experts(self) -> bool:
         """Whether it is an adapter of phase 4."""
-        return self.adapter.get("peft_type") == EXPERTS
+        return self.adapter.get("peft_type") == adapter.EXPERTS or self.released
 
 
 def find(where: str) -> Origin:
@@ -68,29 +69,18 @@ def find(where: str) -> Origin:
     if run is not None and not (folder / MANIFEST).is_file():
         raise UserError(_UNFINISHED, where)
     _refuse_several(folder)
-    if not (folder / ADAPTER_CONFIG).is_file():
+    if not (folder / adapter.CONFIG).is_file():
         return Origin(where, folder, run)
-    adapter = _read(folder / ADAPTER_CONFIG)
-    if not any((folder / name).is_file() for name in _ADAPTER_WEIGHTS):
-        raise UserError("no weights in this adapter (adapter_model.safetensors); fetch or train it again", where)
-    return Origin(where, folder, run, adapter, _base_of(folder, adapter))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError("no JSON object")
-    except ValueError as error:
-        raise UserError(f"damaged ({error}); fetch or train the adapter again", path) from error
-    return found
+    settings = adapter.settings_of(folder)
+    adapter.weights_of(folder)
+    return Origin(where, folder, run, settings, _base_of(folder, settings))
 
 
 def _refuse_several(folder: Path) -> None:
     """PEFT saves further adapters of one model into folders below; a trainer's checkpoints are none."""
-    below = sorted(path.parent.name for path in folder.glob(f"*/{ADAPTER_CONFIG}"))
+    below = sorted(path.parent.name for path in folder.glob(f"*/{adapter.CONFIG}"))
     adapters = [name for name in below if not name.startswith("checkpoint-")]
-    top = (folder / ADAPTER_CONFIG).is_file()
+    top = (folder / adapter.CONFIG).is_file()
     if top and adapters:
         names = ", ".join(["its own", *adapters])
         raise UserError(f"several adapters ({names}); copy the one to export into a folder of its own", folder)
@@ -98,17 +88,8 @@ def _refuse_several(folder: Path) -> None:
         raise UserError(f"no model of its own but adapters below ({', '.join(adapters)}); name one of them", folder)
 
 
-def _base_of(folder: Path, adapter: dict[str, Any]) -> str:
-    """The base of an adapter by the rule of `models.load`: within a run, phases lie side by side."""
-    named = str(adapter.get("base_model_name_or_path") or "")
-    if not named:
-        raise UserError("the adapter does not say what its base is (base_model_name_or_path); add it", folder)
-    sibling = folder.parent / Path(named).name
-    base = sibling if (folder / MANIFEST).is_file() and sibling.is_dir() else Path(named).expanduser()
-    if base.is_dir():
-        if (base / ADAPTER_CONFIG).is_file():
-            raise UserError("the base of this adapter is an adapter too; export that one first", base)
-        return str(base.resolve())
-    if named.startswith((".", "/", "~")) or named.count("/") != 1 or Path(named).parent.is_dir():
-        raise UserError(f"the base of this adapter is not there ({named}); put it there or correct its path", folder)
-    return named
+def _base_of(folder: Path, settings: dict[str, Any]) -> str:
+    base = adapter.base_of(folder, settings)
+    if (Path(base) / adapter.CONFIG).is_file():
+        raise UserError("the base of this adapter is an adapter too; export that one first", base)
+    return base

@@ -19,12 +19,13 @@ from typing import Any
 
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.manifest import MANIFEST
+from pediatricsgpt.models.adapter import CONFIG as ADAPTER_CONFIG
 from pediatricsgpt.models.encode import end_of_turn
 from pediatricsgpt.models.export.card import model_card
 from pediatricsgpt.models.export.folder import check_out, whole
 from pediatricsgpt.models.export.licence import legal_files
 from pediatricsgpt.models.export.lineage import LINEAGE, files_of, lineage, portable
-from pediatricsgpt.models.export.origin import ADAPTER_CONFIG, Origin, find
+from pediatricsgpt.models.export.origin import Origin, find
 from pediatricsgpt.models.load import BASE_REFERENCE, Loaded, load
 
 FORMS = ("hf", "adapter")
@@ -127,7 +128,7 @@ def _dense(origin: Origin, dtype: str | None) -> Loaded:
     """A whole model; an adapter is merged."""
     if not origin.adapter:
         return _plain(load(origin.name, dtype=dtype or "auto"), origin)
-    loaded = _opened(origin)
+    loaded = load(origin.name, dtype="float32")  # so that merging rounds once
     try:
         merged = loaded.model.merge_and_unload(safe_merge=True)
     except (AttributeError, NotImplementedError, ValueError) as error:
@@ -138,19 +139,20 @@ def _dense(origin: Origin, dtype: str | None) -> Loaded:
 
 
 def _beside(origin: Origin, settings: ExportSettings, adapter: Path) -> Loaded:
-    """The base of an adapter, and the adapter written beside it."""
-    if not settings.merge_universal:
+    """The base of an adapter, and the adapter written beside it; one in the authors' layout is written in ours."""
+    if not settings.merge_universal and not origin.released:
         adapter.mkdir()
         assert origin.folder is not None
         for file in sorted(origin.folder.glob("adapter_*")):
             shutil.copyfile(file, adapter / file.name)
         _keep_manifest(origin, adapter)
         return _plain(load(str(origin.base), dtype=settings.dtype or "auto"), origin)
-    loaded = _opened(origin)
-    try:
-        loaded.model.base_model.merge_universal()
-    except NotImplementedError as error:
-        raise UserError(str(error), origin.name) from error
+    loaded = load(origin.name, dtype="float32")
+    if settings.merge_universal:
+        try:
+            loaded.model.base_model.merge_universal()
+        except NotImplementedError as error:
+            raise UserError(str(error), origin.name) from error
     for config in loaded.model.peft_config.values():
         config.base_model_name_or_path = origin.base  # PEFT looks there whether the vocabulary was changed
     loaded.model.save_pretrained(str(adapter))
@@ -167,21 +169,8 @@ def _keep_manifest(origin: Origin, adapter: Path) -> None:
         (adapter / MANIFEST).write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def _opened(origin: Origin) -> Loaded:
-    """An adapter on its base in float32, so that merging rounds once."""
-    try:
-        return load(origin.name, dtype="float32")
-    except (RuntimeError, ValueError, KeyError) as error:  # what PEFT raises where shapes or names differ
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"the adapter does not fit its base {Path(str(origin.base)).name} ({reason})", origin.name
-        ) from error
-
-
 def _plain(loaded: Loaded, origin: Origin) -> Loaded:
     """The same, once it is known to be a whole model in its full weights."""
-    if getattr(loaded.model, "_hf_peft_config_loaded", False):
-        raise UserError("this hub id is an adapter; download it and name its folder", origin.name)
     if getattr(loaded.model.config, "quantization_config", None) is not None:
         raise UserError("this model is quantised; export its original", origin.name)
     return loaded
@@ -194,7 +183,7 @@ def _stored_type(origin: Origin) -> str:
     base = str(origin.base)
     reference = Path(base) / BASE_REFERENCE
     base = json.loads(reference.read_text(encoding="utf-8"))["base"] if reference.is_file() else base
-    values, _ = PreTrainedConfig.get_config_dict(base)
+    values, _ = PreTrainedConfig.get_config_dict(base, revision=origin.adapter.get("revision"))
     stored = values.get("dtype") or values.get("torch_dtype")
     return stored if stored in DTYPES else "float32"
 

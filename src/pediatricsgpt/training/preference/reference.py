@@ -93,6 +93,7 @@ def fill(
     process: int = 0,
     processes: int = 1,
     wait: Callable[[], None] = lambda: None,
+    show: Callable[[int, int], None] = lambda *_: None,
 ) -> torch.Tensor:
     """Compute what is missing, each process its part, and read everything.
 
@@ -103,6 +104,7 @@ def fill(
         process: number of this process.
         processes: how many there are.
         wait: returns once every process is there.
+        show: takes how many pairs are done of how many that this process has to ask for.
 
     Returns:
         [pairs, 2] float32 summed log-probabilities.
@@ -110,9 +112,12 @@ def fill(
     known = cache.known()
     missing = [number for number in range(pairs) if number not in known]
     wait()  # all have read the same before anyone writes
+    own, done = missing[process::processes], 0
     try:
-        for numbers, values in batches(missing[process::processes]):
+        for numbers, values in batches(own):
             cache.add(numbers, [(float(one), float(other)) for one, other in values.tolist()])
+            done += len(numbers)
+            show(done, len(own))
     finally:
         cache.save()
     wait()

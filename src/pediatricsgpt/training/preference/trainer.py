@@ -21,6 +21,7 @@ from pediatricsgpt.training.preference.log_probabilities import add_log_probabil
 from pediatricsgpt.training.preference.loss import CHANGE, losses
 from pediatricsgpt.training.preference.reference import Cache, fill
 from pediatricsgpt.training.trainer import PackedTrainer, verify
+from pediatricsgpt.training.watch import ADAPTER_INSTEAD, PRECOMPUTED_INSTEAD, no_memory_for
 
 _PROBE = 8
 FELL = "warnings/chosen_below_start"
@@ -82,7 +83,8 @@ class DfpoTrainer(PackedTrainer):
         self._sums: dict[str, torch.Tensor] = {}
         self._fall = ChosenFall(chosen_fall, say)
         self.add_callback(self._fall)
-        self.ref_model = None if reference is None else self._frozen(reference)
+        with room_for_a_copy():  # here it comes to the GPU
+            self.ref_model = None if reference is None else self._frozen(reference)
 
     @property
     def chosen_falls(self) -> int:
@@ -99,12 +101,13 @@ class DfpoTrainer(PackedTrainer):
             return prepare_fsdp(reference, self.accelerator)
         return self.accelerator.prepare_model(reference, evaluation_mode=True)
 
-    def precompute(self, folder: Path, key: str) -> None:
+    def precompute(self, folder: Path, key: str, show: Callable[[int, int], None] = lambda *_: None) -> None:
         """Ask the model as it is now for the reference values of all pairs; what lies in `folder` is not asked again.
 
         Args:
             folder: for the files of `reference.Cache`.
             key: from `reference.key_of`.
+            show: takes how many pairs are done of how many that this process has to ask for.
 
         Raises:
             UserError: the weights are shared out already (ZeRO-3), so no process has the model.
@@ -119,6 +122,7 @@ class DfpoTrainer(PackedTrainer):
             process=process,
             processes=processes,
             wait=self.accelerator.wait_for_everyone,
+            show=show,
         ).to(self.args.device)
 
     def _values(self, numbers: list[int]) -> Iterator[tuple[list[int], torch.Tensor]]:
@@ -225,6 +229,13 @@ class ChosenFall(TrainerCallback, ExportableState):  # type: ignore[misc]
                     f"their start, more than chosen_fall {self._limit:g}; try a larger mu or a lower learning_rate"
                 )
         logs[FELL] = self.count
+
+
+def room_for_a_copy() -> contextlib.AbstractContextManager[None]:
+    """Within it, too little memory is that for the live reference."""
+    return no_memory_for(
+        "a frozen copy beside the model (dfpo.reference: live)", [PRECOMPUTED_INSTEAD, ADAPTER_INSTEAD]
+    )
 
 
 def answers(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
