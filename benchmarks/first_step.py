@@ -66,8 +66,8 @@ def command(name: str, folder: Path, rows: int) -> list[str]:
     return ["train", name, str(RECIPE), "--runs", str(folder), "--name", NAME, *given]
 
 
-def start(words: Sequence[str], folder: Path) -> tuple[float, float]:
-    """Run a command until its first step: when it began, and when the step was done.
+def start(words: Sequence[str], folder: Path, end: signal.Signals = signal.SIGKILL) -> tuple[float, float]:
+    """Run a command until its first step, then end it so: when it began, and when the step was done.
 
     Raises:
         SystemExit: it ended before that; with what it said.
@@ -83,7 +83,7 @@ def start(words: Sequence[str], folder: Path) -> tuple[float, float]:
                 said.append(line)
                 if FIRST in line:
                     done = time.monotonic()
-                    process.send_signal(signal.SIGINT)
+                    process.send_signal(end)
                     process.stdout.read()
                     return begun, done
     raise SystemExit(f"no first step:\n{''.join(said)}{log.read_text(encoding='utf-8')}")
@@ -104,7 +104,7 @@ def parts(folder: Path, rows: int) -> None:
     """Print what one more start is made of."""
     samples = folder / "samples.json"
     words = [sys.executable, __file__, "--sampled", str(samples), *command("sft", folder, rows)]
-    begun, done = start(words, folder)
+    begun, done = start(words, folder, signal.SIGINT)
     found, packages, last = Counter[str](), Counter[str](), begun
     for moment, part, package in json.loads(samples.read_text(encoding="utf-8")):
         if moment > done:
@@ -122,6 +122,7 @@ def parts(folder: Path, rows: int) -> None:
 
 def sampled(out: Path, words: Sequence[str]) -> None:
     """Be `pedgpt` with these arguments, and write down where it is while it runs."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the benchmark runs in the background
     samples: list[tuple[float, str, str]] = []
     main_thread, over = threading.get_ident(), threading.Event()
 
