@@ -188,7 +188,8 @@ def _too_much(phases: Phases, device: Device) -> list[str]:
 
 
 def _smaller(name: str) -> str:
-    return ", reference: precomputed or adapter" if name == "dfpo" else ", trainer.optim: adafactor"
+    own = {"dfpo": "reference: precomputed or adapter", "experts": "base_dtype: bfloat16, int8 or nf4"}
+    return f", {own.get(name, 'trainer.optim: adafactor')}"
 
 
 def gpu_here() -> bool:

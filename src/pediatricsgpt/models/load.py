@@ -51,6 +51,7 @@ def make_base(settings: ModelSettings, folder: Path, recipe_folder: Path, seed: 
     if settings.init is None:
         return _refer(settings, folder, recipe_folder)
     tokenizer = _tokenizer_for_init(settings, recipe_folder)
+    encode_dialogue(tokenizer, _EXCHANGE)  # a template that cannot serve is told before anything is trained
     model = _new_model(settings.init, tokenizer, seed)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
