@@ -16,7 +16,7 @@ from transformers import TrainingArguments
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.models.segments import use_segments
 from pediatricsgpt.training.batches import batch
-from pediatricsgpt.training.memory import Ledger
+from pediatricsgpt.training.ledger import Ledger
 from pediatricsgpt.training.token_loss import add_token_loss, summed_loss
 from pediatricsgpt.training.trainer import PackedTrainer, loss_of_batch, verify
 from tests.models.test_segments import SHAPE, model_of

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pediatricsgpt.training.settings import OWNED, trainer_arguments
+from pediatricsgpt.training.trainer_arguments import OWNED, trainer_arguments
 
 
 def test_the_table_of_trainer_arguments_is_that_of_the_installed_trl(repository: Path) -> None:
