@@ -47,11 +47,11 @@ def evaluate(
         counts for the manifest.
     """
     loaded = load(model)
-    items = held_out_items(held_out, settings.benchmarks, settings.max_items)
+    items = held_out_items(held_out, settings.held_out, settings.max_items)
     rows = choose_rows(read_rows(held_out, "instruction"), settings.max_loss_rows)
     if not items:
         raise UserError(
-            f"no held-out item of {', '.join(settings.benchmarks)}: raise corpus.split.held_out or add sources",
+            f"no held-out item of {', '.join(settings.held_out)}: raise corpus.split.held_out or add sources",
             held_out,
         )
     loss = held_out_loss(loaded, rows, seed, advance=advance)
@@ -103,6 +103,6 @@ def predict(
 def workload(held_out: Path, settings: EvaluationSettings, texts: Path | None = None) -> int:
     """How many items and rows `evaluate` will report as done, for a progress bar."""
     rows = read_rows(held_out, "instruction")
-    items = held_out_items(held_out, settings.benchmarks, settings.max_items)
+    items = held_out_items(held_out, settings.held_out, settings.max_items)
     told = 0 if texts is None else len(choose_rows(read_rows(texts, "cpt"), settings.max_loss_rows))
     return len(items) + len(choose_rows(rows, settings.max_loss_rows)) + told

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from pediatricsgpt.manifest import digest
-from pediatricsgpt.models.engine import Engine
 from pediatricsgpt.records import Message
+
+
+class Answerer(Protocol):
+    """Something that answers dialogues: the local engine, or a model at an address."""
+
+    @property
+    def signature(self) -> list[Any]:
+        """What an answer depends on besides its prompt."""
+
+    def answers(
+        self, prompts: Sequence[Sequence[Message]], done: Iterable[int] = ()
+    ) -> Iterator[list[tuple[int, str]]]:
+        """Answer all prompts but those in `done`; yields (index, answer) in groups, as they come."""
+
+    def fits(self, messages: Sequence[Message]) -> bool:
+        """Whether a dialogue and its answer fit the model's window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +38,7 @@ class Prompt:
 
 
 def answer_all(
-    engine: Engine, prompts: Sequence[Prompt], path: Path, advance: Callable[[int], None] = lambda _: None
+    engine: Answerer, prompts: Sequence[Prompt], path: Path, advance: Callable[[int], None] = lambda _: None
 ) -> list[str]:
     """The answers to all prompts, in their order.
 
