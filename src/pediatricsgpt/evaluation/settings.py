@@ -76,7 +76,7 @@ class JudgeSettings(Settings):
     judges: list[TeacherSettings] = Field(min_length=1)
     """One or several; with several their agreement is reported"""
     pairs: list[tuple[str, str]] | None = None
-    """Pairs of models by name, for example [[experts, base]]; null compares the last model of the run with every other"""
+    """Pairs of models by name, for example [[experts, base]]; null compares the last model with every other"""
     benchmarks: list[str] | None = None
     """Whose answers are judged; null: the held-out tasks and every benchmark with free answers"""
     max_items: int = Field(default=100, ge=1)
@@ -135,7 +135,7 @@ class EvaluationSettings(Settings):
 
     benchmarks: list[BenchmarkName | BenchmarkSettings] = Field(default=["medkqa", "evidiag", "trerecom"], min_length=1)
     """Held-out tasks (by name) and public benchmarks (with their path) on which answers are generated and scored"""
-    models: list[ModelUnderTest] = []
+    models: list[ModelUnderTest] = Field(default=[])
     """Other models on the same items: by path, hub id or address, or by answers that were given elsewhere"""
     max_items: int = Field(default=200, ge=1)
     """Items per task or benchmark, chosen by a hash of their ids"""
