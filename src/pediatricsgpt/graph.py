@@ -2,7 +2,7 @@
 
 sources -> the corpus room (corpus_graph.py) -> sets (cpt, sft, experts, held_out)
 base -> cpt -> sft -> [low answers: corpus/preferences] -> dfpo -> experts
-each of the five models + held_out -> evaluation/<model>
+each of the five models + held_out -> evaluation/<model>; benchmarks, judges, consultations: evaluation_graph.py
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pediatricsgpt import corpus_graph, manifest, teachers
+from pediatricsgpt import corpus_graph, evaluation_graph, manifest, teachers
 from pediatricsgpt.corpus_graph import (
     PASSES,
     RECORDS,
@@ -23,8 +23,9 @@ from pediatricsgpt.corpus_graph import (
     training_set_node,
     without_teacher,
 )
+from pediatricsgpt.evaluation.settings import MODELS
 from pediatricsgpt.progress import progress
-from pediatricsgpt.recipe import Recipe
+from pediatricsgpt.recipe import Comparison, Recipe
 from pediatricsgpt.records import Reject, read_records, write_json_lines
 from pediatricsgpt.run import Context, Node
 from pediatricsgpt.training_sets import GENERAL_VALIDATION, ROWS, VALIDATION, write_json, write_training_set
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 LOW_ANSWERS = "low_answers.jsonl"
 """What this run's own model answered, until the pairs are made: a stop on the way costs none of them"""
-MODELS = ("base", "cpt", "sft", "dfpo", "experts")
 PHASES = MODELS[1:]
 
 _PACKAGE = "pediatricsgpt"
@@ -69,14 +69,16 @@ _WATCHED = {
 """Held-out rows on which a phase is measured while it trains: its own, and what it must not forget"""
 
 
-def build(recipe: Recipe, recipe_folder: Path) -> list[Node]:
+def build(recipe: Recipe | Comparison, recipe_folder: Path) -> list[Node]:
     """The nodes of a recipe, each after everything that it needs."""
-    evaluations = {node.inputs[0]: node for node in _evaluation_nodes(recipe)}
+    if isinstance(recipe, Comparison):
+        return evaluation_graph.nodes(recipe, recipe_folder)
+    evaluations = {node.inputs[0]: node for node in evaluation_graph.own_nodes(recipe)}
     nodes = corpus_graph.nodes(recipe, recipe_folder)
     for node in _model_nodes(recipe, recipe_folder):
         # Each model is measured as soon as it is there: what is wrong with the held-out set shows before the training.
         nodes += [node, evaluations[node.name]] if node.name in evaluations else [node]
-    return nodes
+    return nodes + evaluation_graph.nodes(recipe, recipe_folder)
 
 
 def _model_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
@@ -147,22 +149,6 @@ def _checkpoint(folder: Path) -> str | None:
     """The newest checkpoint of an unfinished phase."""
     steps = [int(path.name.rpartition("-")[2]) for path in (folder / manifest.SCRATCH).glob("checkpoint-*[0-9]")]
     return f"a checkpoint of step {max(steps)}" if steps else None
-
-
-def _evaluation_nodes(recipe: Recipe) -> list[Node]:
-    settings = {**dump(recipe.evaluation), "seed": recipe.seed}
-    return [
-        Node(
-            f"evaluation/{model}",
-            # An adapter's folder does not hold the weights below it.
-            (model, "corpus/held_out", "corpus/cpt", *(("dfpo",) if model == "experts" else ())),
-            {**settings, "threads": recipe.threads},
-            modules("evaluation.evaluate"),
-            partial(_evaluate, model),
-            trains=True,
-        )
-        for model in MODELS
-    ]
 
 
 def _base(context: Context) -> dict[str, Any]:
@@ -271,23 +257,3 @@ def _low_answers(context: Context, asked: list[dict[str, Any]], weaker: Endpoint
         answers = answer_all(engine, prompts, context.folder / LOW_ANSWERS, advance)
     found = {prompt.id: answer for prompt, answer in zip(prompts, answers, strict=True)}
     return Side(LOW_ANSWER_STEP, found, too_long)
-
-
-def _evaluate(model: str, context: Context) -> dict[str, Any]:
-    from pediatricsgpt.evaluation import evaluate
-
-    held_out = context.inputs["corpus/held_out"] / ROWS
-    watched = context.inputs["corpus/cpt"] / VALIDATION
-    texts = watched if watched.is_file() else None
-    settings = context.recipe.evaluation
-    with progress(context.console, f"evaluating {model}", evaluate.workload(held_out, settings, texts)) as advance:
-        return evaluate.evaluate(
-            model,
-            context.inputs[model],
-            held_out,
-            context.folder,
-            settings,
-            context.recipe.seed,
-            advance,
-            texts,
-        )

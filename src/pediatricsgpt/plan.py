@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pediatricsgpt import manifest
 from pediatricsgpt.errors import UserError, require_extra
 from pediatricsgpt.graph import PHASES
+from pediatricsgpt.recipe import AnyRecipe, Recipe, whole
 from pediatricsgpt.teachers import cost_lines
 from pediatricsgpt.training.settings import DfpoSettings, PhaseSettings
 from pediatricsgpt.training_sets import ROWS
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
-    from pediatricsgpt.recipe import Recipe
     from pediatricsgpt.run import Run, State
     from pediatricsgpt.training.estimate import SetSize, Work
     from pediatricsgpt.training.memory import Needs
@@ -79,6 +79,8 @@ def render(work: Run, width: int, device: Device) -> Group:
     """
     from rich.console import Group
 
+    if not isinstance(work.recipe, Recipe):
+        return Group(_statuses(work))
     expected = _expected_sets(work.recipe, work.recipe_folder)
     phases = _phases(work, expected, device)
     padding = (0, int(width >= _ROOMY))
@@ -88,6 +90,14 @@ def render(work: Run, width: int, device: Device) -> Group:
     costs = list(cost_lines(work.recipe, work.folder))
     memory = [_memory(phases, device, padding)] if phases.known else []
     return Group(table, *memory, *costs, *phases.problems, *_too_much(phases, device), _note(bool(costs), device))
+
+
+def _statuses(work: Run) -> Table:
+    """The steps of a comparison, which neither builds nor trains."""
+    table = _table(f"{work.recipe.name}: {work.folder}", ("step", "status"), (0, 1))
+    for state in work.states(work.nodes):
+        table.add_row(state.node.name, _STATUS[state.status])
+    return table
 
 
 def _table(title: str, columns: tuple[str, ...], padding: tuple[int, int]) -> Table:
@@ -148,7 +158,7 @@ def _config(work: Run) -> Any:
         from pediatricsgpt.models.load import config_of
     except ImportError as error:
         raise require_extra("train", error) from error
-    return config_of(work.recipe.model, work.recipe_folder)
+    return config_of(whole(work.recipe).model, work.recipe_folder)
 
 
 def _phase(work: Run, name: str, config: Any, expected: dict[str, SetSize], device: Device) -> Phase:
@@ -159,7 +169,7 @@ def _phase(work: Run, name: str, config: Any, expected: dict[str, SetSize], devi
     from pediatricsgpt.training.estimate import work_expected, work_of_set
     from pediatricsgpt.training.memory import needs_of, shared_out
 
-    recipe = work.recipe
+    recipe = whole(work.recipe)
     settings: PhaseSettings = getattr(recipe, name).resolved(work.recipe_folder)
     settings = getattr(settings, "one_pass", settings)
     kind = DPOConfig if isinstance(settings, DfpoSettings) else SFTConfig
@@ -239,7 +249,7 @@ def _figures(work: Run, state: State, phases: Phases, expected: dict[str, SetSiz
     return rows, tokens, planned, memory if phase.work.counted else f"~{memory}", time
 
 
-def _seconds(operations: float, recipe: Recipe) -> float:
+def _seconds(operations: float, recipe: AnyRecipe) -> float:
     """Time of so many operations on the cores that a recipe takes."""
     from pediatricsgpt.training.estimate import seconds
 

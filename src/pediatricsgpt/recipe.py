@@ -6,33 +6,26 @@ is answered with the nearest real one. Nothing here imports torch.
 
 from __future__ import annotations
 
-import copy
-import difflib
-import itertools
-import types
-import typing
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, get_origin
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, Field, model_validator
 
+from pediatricsgpt import recipe_file
 from pediatricsgpt.corpus.settings import CorpusSettings
 from pediatricsgpt.endpoint.settings import TeacherSettings
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.evaluation.settings import EvaluationSettings
+from pediatricsgpt.evaluation.settings import MODELS, EvaluationSettings
 from pediatricsgpt.models.settings import ModelSettings
+from pediatricsgpt.recipe_file import settings_class
 from pediatricsgpt.settings import Settings
 from pediatricsgpt.training.settings import CptSettings, DfpoSettings, ExpertsSettings, SftSettings
 
-Path_ = tuple[str | int, ...]
 
-
-class Recipe(Settings):
-    """One whole run, from sources to report."""
+class AnyRecipe(Settings):
+    """What every recipe has."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the run: its results are in runs/NAME"""
@@ -40,6 +33,33 @@ class Recipe(Settings):
     """Seed of everything that is drawn: split, order, weights, sampling"""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads; null takes all cores. Results are equal bit for bit only with the same number"""
+
+
+class Comparison(AnyRecipe):
+    """Models that are there, measured beside each other: nothing is built and nothing trained."""
+
+    evaluation: EvaluationSettings
+    """The models, and what they are measured on"""
+
+    @model_validator(mode="after")
+    def _has_what_it_compares(self) -> Comparison:
+        if not self.evaluation.models:
+            raise ValueError(
+                "evaluation.models names no model to measure; a recipe that trains one needs corpus and model"
+            )
+        if self.evaluation.held_out:
+            names = ", ".join(self.evaluation.held_out)
+            raise ValueError(
+                f"benchmarks {names} without a path are those of the run's own held-out set, and this recipe builds "
+                "none; give the path of a run's corpus/held_out/rows.parquet, or other benchmarks"
+            )
+        _stays_here(self.evaluation.endpoints(), deidentified=True)
+        return self
+
+
+class Recipe(AnyRecipe):
+    """One whole run, from sources to report."""
+
     corpus: CorpusSettings
     """Sources and how the training sets are built from them"""
     teacher: TeacherSettings | None = None
@@ -58,55 +78,76 @@ class Recipe(Settings):
     """What the models are measured on"""
 
     @model_validator(mode="after")
-    def _stays_here(self) -> Recipe:
-        """Nothing leaves the machine by accident: the recipe has to say it, and only de-identified rows may go."""
+    def _sends_nothing_by_accident(self) -> Recipe:
         rules = self.corpus.build
         own = [rules.role_play.teacher, rules.reconstruct.teacher, rules.distill.teacher]
-        for teacher in (self.teacher, *own, rules.preferences.teacher, rules.preferences.weaker):
-            if not isinstance(teacher, TeacherSettings) or not teacher.external:
-                continue
-            if not teacher.allow_external:
-                raise ValueError(f"{teacher.base_url} is not this machine: say allow_external: true, or use one here")
-            if not self.corpus.deidentify.enabled:
-                raise ValueError(f"rows for {teacher.base_url} must be de-identified: switch corpus.deidentify on")
+        teachers = (self.teacher, *own, rules.preferences.teacher, rules.preferences.weaker)
+        asked = [teacher for teacher in teachers if isinstance(teacher, TeacherSettings)]
+        _stays_here([*asked, *self.evaluation.endpoints()], self.corpus.deidentify.enabled)
         return self
 
 
+def _stays_here(endpoints: Iterable[TeacherSettings], deidentified: bool) -> None:
+    """Nothing leaves the machine by accident: the recipe has to say it, and only de-identified rows may go."""
+    for endpoint in endpoints:
+        if not endpoint.external:
+            continue
+        if not endpoint.allow_external:
+            raise ValueError(f"{endpoint.base_url} is not this machine: say allow_external: true, or use one here")
+        if not deidentified:
+            raise ValueError(f"rows for {endpoint.base_url} must be de-identified: switch corpus.deidentify on")
+
+
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read and check a recipe.
+    """Read and check the recipe of a whole run.
 
     Args:
         path: a YAML file.
         overrides: changes of the form `a.b=value`, the value in YAML.
 
     Raises:
-        UserError: the file cannot be read, or a setting is unknown, of a wrong type or contradicts another; the error
-            names the file, the line and the field.
+        UserError: the file cannot be read, or a setting is unknown, of a wrong type or contradicts another (the error
+            names the file, the line and the field); or the recipe only compares models.
     """
-    text = _read(path)
-    tree, values = _parse(path, text)
-    changed = copy.deepcopy(values)
-    keys = [_apply(changed, override) for override in overrides]
-    try:
-        return Recipe.model_validate(changed)
-    except ValidationError as error:
-        raise _explain(error, path, tree, _Changes(keys, _problems(values))) from error
+    return whole(load_any(path, overrides), path)
 
 
-def check_paths(recipe: Recipe, folder: Path) -> int:
-    """Check that everything that a recipe names is there: sources, tokenizer, chat template, base, own behaviour file;
-    and that each phase can go on from the one before.
+def whole(recipe: AnyRecipe, where: Path | None = None) -> Recipe:
+    """A recipe that builds and trains.
+
+    Raises:
+        UserError: it only compares models.
+    """
+    if not isinstance(recipe, Recipe):
+        raise UserError("this recipe only compares models: it has no corpus and no model to train", where)
+    return recipe
+
+
+def load_any(path: Path, overrides: Sequence[str] = ()) -> Recipe | Comparison:
+    """The same for a recipe of either kind: one without `corpus` and `model` compares models that are there."""
+    file = recipe_file.read(path, overrides)
+    if "evaluation" in file.changed and not {"corpus", "model"} & set(file.changed):
+        return file.validated(Comparison)
+    return file.validated(Recipe)
+
+
+def check_paths(recipe: Recipe | Comparison, folder: Path) -> int:
+    """Check that everything that a recipe names is there: sources, tokenizer, chat template, base, own behaviour file,
+    benchmarks, models; and that each phase can go on from the one before.
 
     Args:
         recipe: the recipe.
         folder: the recipe's folder, to which its paths are relative.
 
     Returns:
-        the number of source files.
+        the number of source files, or of a comparison's benchmarks.
 
     Raises:
         UserError: something is not there, and its path is named; or as `check_phases`.
     """
+    _check_evaluation(recipe, folder)
+    if isinstance(recipe, Comparison):
+        return len(recipe.evaluation.benchmarks)
     check_phases(recipe, ["experts"])
     from pediatricsgpt.corpus.sources import consumed_files, files_of
     from pediatricsgpt.models.load import local_or_hub
@@ -134,6 +175,20 @@ def check_paths(recipe: Recipe, folder: Path) -> int:
     return files
 
 
+def _check_evaluation(recipe: Recipe | Comparison, folder: Path) -> None:
+    from pediatricsgpt.models.load import local_or_hub
+
+    for setting, path in recipe.evaluation.files(folder):
+        if not path.exists():
+            raise UserError(f"no such file or folder ({setting})", path)
+    own = MODELS if isinstance(recipe, Recipe) else ()
+    for model in recipe.evaluation.models:
+        if model.name in own:
+            raise UserError(f"a model of this run is called {model.name} already; give this one another name", folder)
+        if model.model is not None:
+            local_or_hub(model.model, folder)
+
+
 def check_phases(recipe: Recipe, names: Collection[str]) -> None:
     """Check that each of these phases can go on from the one before, while nothing is trained yet.
 
@@ -156,7 +211,7 @@ def documentation(model: type[BaseModel] = Recipe, indent: int = 0) -> Iterator[
     """Every setting with its type, default and meaning, as lines of commented YAML."""
     pad = "  " * indent
     for name, field in model.model_fields.items():
-        inner = _settings_class(field.annotation)
+        inner = settings_class(field.annotation)
         meaning = " ".join((field.description or (inner.__doc__ if inner else "") or "").split())
         yield f"{pad}# {meaning}".rstrip()
         if inner is None:
@@ -167,224 +222,10 @@ def documentation(model: type[BaseModel] = Recipe, indent: int = 0) -> Iterator[
             yield from documentation(inner, indent + 1)
 
 
-def as_yaml(recipe: Recipe) -> str:
+def as_yaml(recipe: AnyRecipe) -> str:
     """A recipe with all its defaults, as YAML that gives the same recipe again."""
     return str(yaml.safe_dump(recipe.model_dump(mode="json"), allow_unicode=True, sort_keys=False, width=110))
 
 
 def _yaml_value(value: Any) -> str:
     return str(yaml.safe_dump(value, allow_unicode=True, default_flow_style=True)).strip().removesuffix("\n...")
-
-
-def _read(path: Path) -> str:
-    if path.is_dir():
-        raise UserError("this is a folder; name a recipe (a YAML file), as `pedgpt recipe list` shows them", path)
-    if not path.is_file():
-        raise UserError("no such recipe", path)
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"this recipe cannot be read ({error.strerror})", path) from error
-    except UnicodeDecodeError as error:
-        raise UserError("a recipe must be UTF-8 text", path) from error
-
-
-def _parse(path: Path, text: str) -> tuple[yaml.Node | None, dict[str, Any]]:
-    try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else path
-        raise UserError(f"not YAML: {getattr(error, 'problem', error)}", where) from error
-    if not isinstance(values, dict):
-        raise UserError("a recipe is a mapping with name, corpus, model, …; this file has none", path)
-    _refuse_repeated_keys(tree, path)
-    return tree, values
-
-
-def _refuse_repeated_keys(tree: yaml.Node | None, path: Path) -> None:
-    """YAML itself silently takes the last one."""
-    waiting, seen = [tree], set[int]()
-    while waiting:
-        node = waiting.pop()
-        if node is None or id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            waiting += node.value
-        elif isinstance(node, yaml.MappingNode):
-            lines: dict[str, int] = {}
-            for key, value in node.value:
-                line = key.start_mark.line + 1
-                if str(key.value) in lines and key.value != "<<":
-                    both = f"on line {lines[key.value]} and on line {line}"
-                    raise UserError(f"'{key.value}' stands twice, {both}; keep one", f"{path}:{line}")
-                lines[str(key.value)] = line
-                waiting.append(value)
-
-
-def _apply(values: dict[str, Any], override: str) -> str:
-    """Make one change; gives its key."""
-    name, separator, raw = override.partition("=")
-    if not separator or not name:
-        raise UserError(f"--set takes key=value with a dotted key, for example sft.max_length=512, not '{override}'")
-    name = name.strip()
-    parts = name.split(".")
-    last = parts[-1]
-    target: Any = values
-    for parent, below in itertools.pairwise(parts):
-        found = _item(target, parent, name)
-        if found is None:
-            found = target[int(parent) if isinstance(target, list) else parent] = {}
-        if not (isinstance(found, dict) or (isinstance(found, list) and below.isdigit())):
-            kind = "a list; name an entry by its number, from 0" if isinstance(found, list) else "no block of settings"
-            raise UserError(f"--set {name}: '{parent}' is {kind}")
-        target = found
-    try:
-        value = yaml.safe_load(raw)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {name}: '{raw}' is not a YAML value") from error
-    _item(target, last, name)
-    target[int(last) if isinstance(target, list) else last] = value
-    return name
-
-
-def _item(target: Any, part: str, name: str) -> Any:
-    """What stands at a key of a block (None: nothing yet) or at a number of a list."""
-    if isinstance(target, dict):
-        return target.get(part)
-    if int(part) >= len(target):
-        raise UserError(f"--set {name}: there is no entry {part}; the list has {len(target)}, counted from 0")
-    return target[int(part)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Changes:
-    """What `--set` did: its keys, and what was wrong without it."""
-
-    keys: list[str]
-    problems_before: set[tuple[Path_, str]]
-
-    def place_of(self, problem: Any, location: Path_) -> str | None:
-        """The `--set` that caused a problem; None for one of the file."""
-        if (tuple(problem["loc"]), problem["msg"]) in self.problems_before:
-            return None
-        field = [str(part) for part in location]
-        for key in reversed(self.keys):
-            parts = key.split(".")
-            shared = min(len(parts), len(field))
-            if parts[:shared] == field[:shared]:
-                return f"--set {key}"
-        return None
-
-
-def _problems(values: dict[str, Any]) -> set[tuple[Path_, str]]:
-    try:
-        Recipe.model_validate(values)
-    except ValidationError as error:
-        return {(tuple(problem["loc"]), problem["msg"]) for problem in error.errors(include_url=False)}
-    return set()
-
-
-def _explain(error: ValidationError, path: Path, tree: yaml.Node | None, changes: _Changes) -> UserError:
-    """The first problem of a recipe in one line, and how many more there are."""
-    # A misspelt key also makes the right one missing: what is unknown explains more than what is absent.
-    problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
-    first = problems[0]
-    location = _location(first["loc"])
-    line = _line_of(tree, location)
-    field = ".".join(str(part) for part in location)
-    others = len({_location(problem["loc"]) for problem in problems}) - 1
-    more = f" (and {others} more problem{'s' if others > 1 else ''})" if others else ""
-    where = changes.place_of(first, location) or (f"{path}:{line}" if line else path)
-    return UserError(_message(first, location, field) + more, where)
-
-
-def _location(loc: Path_) -> Path_:
-    """The place of a problem in the recipe's own words: without the names of functions and of a union's types."""
-    kept = tuple(part for part in loc if not (isinstance(part, str) and part.startswith("function-")))
-    for end in range(1, len(kept)):
-        field = _field_at(kept[:end])
-        if field is not None and _settings_class(field.annotation) is None and _is_union(field.annotation):
-            return kept[:end] + tuple(part for part in kept[end:] if isinstance(part, int))
-    return kept
-
-
-def _is_union(annotation: Any) -> bool:
-    return get_origin(annotation) in (typing.Union, types.UnionType)
-
-
-def _message(problem: Any, location: Path_, field: str) -> str:
-    if problem["type"] == "extra_forbidden":
-        known = _keys_at(location[:-1])
-        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
-        return f"unknown setting '{field}'; {hint}"
-    if problem["type"] == "missing":
-        meaning = _description_at(location)
-        return f"'{field}' is required" + (f" ({meaning})" if meaning else "")
-    if problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
-        found = _field_at(location)
-        hint = "; leave it out to take the defaults" if found is not None and not found.is_required() else ""
-        shown = yaml.safe_dump(problem["input"], allow_unicode=True, default_flow_style=True).split("\n")[0]
-        return f"{field} must be a block of settings, not {shown}{hint}"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{field or 'recipe'}: {message}" + _got(problem)
-
-
-def _got(problem: Any) -> str:
-    value = problem.get("input")
-    shown = isinstance(value, str | int | float | bool) and problem["type"] != "value_error"
-    return f", not {value!r}" if shown else ""
-
-
-def _line_of(node: yaml.Node | None, location: Path_) -> int | None:
-    """Line (from 1) of the deepest part of `location` that stands in the file."""
-    line = None
-    for part in location:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
-            if found is None:
-                break
-            line, node = found[0].start_mark.line + 1, found[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return line
-
-
-def _settings_class(annotation: Any) -> type[BaseModel] | None:
-    """The settings class in a field's type: itself, in a list, or beside None."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in (list, typing.Union, types.UnionType):
-        return next(filter(None, map(_settings_class, get_args(annotation))), None)
-    return None
-
-
-def _class_at(location: Path_) -> type[BaseModel] | None:
-    current: type[BaseModel] | None = Recipe
-    for part in location:
-        if isinstance(part, int) or current is None:
-            continue
-        field = current.model_fields.get(part)
-        current = _settings_class(field.annotation) if field else None
-    return current
-
-
-def _keys_at(location: Path_) -> list[str]:
-    found = _class_at(location)
-    return list(found.model_fields) if found else []
-
-
-def _description_at(location: Path_) -> str | None:
-    field = _field_at(location)
-    return field.description if field else None
-
-
-def _field_at(location: Path_) -> FieldInfo | None:
-    found = _class_at(location[:-1])
-    return found.model_fields.get(str(location[-1])) if found else None

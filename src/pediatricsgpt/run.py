@@ -21,7 +21,7 @@ from rich.console import Console
 from pediatricsgpt import manifest, processes
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.manifest import FileHashes, Manifest
-from pediatricsgpt.recipe import Recipe, as_yaml
+from pediatricsgpt.recipe import AnyRecipe, Recipe, as_yaml, whole
 
 # What a node writes for people: only nodes that tell people about it (`reads_all`) depend on it.
 UNCONSUMED = (
@@ -45,9 +45,14 @@ class Context:
 
     folder: Path
     inputs: dict[str, Path]
-    recipe: Recipe
+    any_recipe: AnyRecipe
     recipe_folder: Path
     console: Console
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of a step that builds or trains."""
+        return whole(self.any_recipe)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ class Run:
     """A recipe with its folder and its graph."""
 
     def __init__(
-        self, recipe: Recipe, recipe_folder: Path, folder: Path, nodes: Sequence[Node], console: Console
+        self, recipe: AnyRecipe, recipe_folder: Path, folder: Path, nodes: Sequence[Node], console: Console
     ) -> None:
         self.recipe = recipe
         self.recipe_folder = recipe_folder
@@ -316,7 +321,7 @@ def _threads() -> int:
     return sys.modules["torch"].get_num_threads() if "torch" in sys.modules else 0
 
 
-def prepare_torch(recipe: Recipe) -> None:
+def prepare_torch(recipe: AnyRecipe) -> None:
     """Fix what results depend on: the number of threads and every random generator."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # what a hospital trains on is nobody else's business
     import torch

@@ -35,7 +35,12 @@ def teacher_of(recipe: Recipe, rule: Rule) -> TeacherSettings | None:
 def identities(recipe: Recipe, rules: Sequence[Rule]) -> dict[str, Any]:
     """What the result of these rules depends on of their teachers, for a fingerprint."""
     found = {rule: teacher_of(recipe, rule) for rule in rules}
-    return {rule: teacher and {name: getattr(teacher, name) for name in _IDENTITY} for rule, teacher in found.items()}
+    return {rule: teacher and identity(teacher) for rule, teacher in found.items()}
+
+
+def identity(endpoint: TeacherSettings) -> dict[str, Any]:
+    """What answers depend on of whoever gives them."""
+    return {name: getattr(endpoint, name) for name in _IDENTITY}
 
 
 def answers_folder(run_folder: Path, rule: Rule) -> Path:

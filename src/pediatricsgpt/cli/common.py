@@ -12,7 +12,7 @@ from pediatricsgpt import processes
 from pediatricsgpt.errors import UserError
 
 if TYPE_CHECKING:
-    from pediatricsgpt.recipe import Recipe
+    from pediatricsgpt.recipe import Comparison, Recipe
     from pediatricsgpt.run import Run
 
 console = Console()
@@ -29,10 +29,10 @@ Model = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
-def load(recipe_file: Path, changes: list[str] | None, name: str | None) -> Recipe:
-    from pediatricsgpt.recipe import load_recipe
+def load(recipe_file: Path, changes: list[str] | None, name: str | None) -> Recipe | Comparison:
+    from pediatricsgpt.recipe import load_any
 
-    return load_recipe(recipe_file, [*(changes or []), *([f"name={name}"] if name else [])])
+    return load_any(recipe_file, [*(changes or []), *([f"name={name}"] if name else [])])
 
 
 def open_run(recipe_file: Path, changes: list[str] | None, name: str | None, runs: Path) -> Run:
@@ -56,10 +56,11 @@ def follow(recipe_file: Path, changes: list[str] | None, name: str | None, runs:
 
 
 def execute(work: Run, names: list[str]) -> list[str]:
-    from pediatricsgpt.recipe import check_phases
+    from pediatricsgpt.recipe import Recipe, check_phases
     from pediatricsgpt.run import opened
 
-    check_phases(work.recipe, names)
+    if isinstance(work.recipe, Recipe):
+        check_phases(work.recipe, names)
     with opened(work.folder):
         work.write_recipe()
         worked = work.execute([node for node in work.nodes if node.name in names])

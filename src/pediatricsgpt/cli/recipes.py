@@ -42,13 +42,15 @@ def recipe_show(
 @app.command("check")
 def recipe_check(recipe: RecipeFile, changes: Set = None) -> None:
     """Check a recipe and that every file that it names is there, without running anything."""
-    from pediatricsgpt.recipe import check_paths
+    from pediatricsgpt.recipe import Recipe, check_paths
 
     checked = load(recipe, changes, None)
     files = check_paths(checked, recipe.parent)
-    console.print(
-        f"{recipe}: good; {len(checked.corpus.sources)} sources, {files} files", highlight=False, soft_wrap=True
-    )
+    if isinstance(checked, Recipe):
+        found = f"{len(checked.corpus.sources)} sources, {files} files"
+    else:
+        found = f"{len(checked.evaluation.models)} models, {files} benchmarks"
+    console.print(f"{recipe}: good; {found}", highlight=False, soft_wrap=True)
 
 
 def env(as_json: Json = False) -> None:

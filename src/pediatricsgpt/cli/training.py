@@ -46,6 +46,7 @@ def preview(
     """Show the exact tokens of some training samples; those that carry loss are green (bracketed off a terminal)."""
     from pediatricsgpt import graph
     from pediatricsgpt.models.load import tokenizer_of
+    from pediatricsgpt.recipe import whole
     from pediatricsgpt.training.preview import render, samples
     from pediatricsgpt.training_sets import ROWS
 
@@ -59,7 +60,7 @@ def preview(
         )
         raise UserError(f"this set is not built yet; run: {command}", data)
     settings = getattr(work.recipe, phase).resolved(recipe.parent)
-    tokenizer = tokenizer_of(work.recipe.model, recipe.parent)
+    tokenizer = tokenizer_of(whole(work.recipe, recipe).model, recipe.parent)
     for sample in samples(phase, data, tokenizer, count, settings):
         console.rule(sample.heading)
         console.print(render(sample, brackets=not console.is_terminal))

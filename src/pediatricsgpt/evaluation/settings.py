@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -25,6 +25,8 @@ BenchmarkName = Literal[
     "pediabench",
     "own",
 ]
+MODELS = ("base", "cpt", "sft", "dfpo", "experts")
+"""The models of a run in the order in which they are made"""
 HELD_OUT_TASKS: tuple[str, ...] = get_args(HeldOutTask)
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -76,7 +78,8 @@ class JudgeSettings(Settings):
     judges: list[TeacherSettings] = Field(min_length=1)
     """One or several; with several their agreement is reported"""
     pairs: list[tuple[str, str]] | None = None
-    """Pairs of models by name, for example [[experts, base]]; null compares the last model with every other"""
+    """Pairs of models by name, for example [[experts, base]]; null compares the run's last model (in a
+    comparison the first that is listed) with every other"""
     benchmarks: list[str] | None = None
     """Whose answers are judged; null: the held-out tasks and every benchmark with free answers"""
     max_items: int = Field(default=100, ge=1)
@@ -133,10 +136,15 @@ class ConsultationSettings(Settings):
 class EvaluationSettings(Settings):
     """What every model of a run is measured on: the same items, with the same settings."""
 
-    benchmarks: list[BenchmarkName | BenchmarkSettings] = Field(default=["medkqa", "evidiag", "trerecom"], min_length=1)
+    benchmarks: list[BenchmarkSettings] = Field(
+        default_factory=lambda: [BenchmarkSettings(name=name) for name in get_args(HeldOutTask)], min_length=1
+    )
     """Held-out tasks (by name) and public benchmarks (with their path) on which answers are generated and scored"""
     models: list[ModelUnderTest] = Field(default=[])
     """Other models on the same items: by path, hub id or address, or by answers that were given elsewhere"""
+    own_models: list[Literal["base", "cpt", "sft", "dfpo", "experts"]] = Field(default=[*MODELS])
+    """Which of the run's own models are measured on public benchmarks and rubrics and in consultations; on the held-out
+    set all of them are"""
     max_items: int = Field(default=200, ge=1)
     """Items per task or benchmark, chosen by a hash of their ids"""
     max_loss_rows: int = Field(default=500, ge=1)
@@ -156,10 +164,18 @@ class EvaluationSettings(Settings):
     consultations: ConsultationSettings | None = None
     """Simulated consultations; null: none"""
 
+    @field_validator("benchmarks", mode="before")
+    @classmethod
+    def _by_name(cls, benchmarks: Any) -> Any:
+        """A name alone stands for a benchmark without settings."""
+        if not isinstance(benchmarks, list):
+            return benchmarks
+        return [{"name": one} if isinstance(one, str) else one for one in benchmarks]
+
     @model_validator(mode="after")
     def _distinct_names(self) -> EvaluationSettings:
         for what, names in (
-            ("benchmarks", [one.title for one in self.chosen]),
+            ("benchmarks", [one.title for one in self.benchmarks]),
             ("models", [one.name for one in self.models]),
         ):
             twice = sorted({name for name in names if names.count(name) > 1})
@@ -167,25 +183,20 @@ class EvaluationSettings(Settings):
                 hint = "; give one a label of its own" if what == "benchmarks" else ""
                 raise ValueError(f"two {what} are named {', '.join(twice)}{hint}")
         for one in self.models:
-            unknown = sorted(set(one.answers or ()) - {benchmark.title for benchmark in self.chosen})
+            unknown = sorted(set(one.answers or ()) - {benchmark.title for benchmark in self.benchmarks})
             if unknown:
                 raise ValueError(f"answers of {one.name} to {', '.join(unknown)}, which is not among the benchmarks")
         return self
 
     @property
-    def chosen(self) -> list[BenchmarkSettings]:
-        """The benchmarks, those that stand by their name too."""
-        return [BenchmarkSettings(name=one) if isinstance(one, str) else one for one in self.benchmarks]
-
-    @property
     def held_out(self) -> list[str]:
         """Tasks of the run's own held-out set."""
-        return [one.name for one in self.chosen if one.name in HELD_OUT_TASKS and one.path is None]
+        return [one.name for one in self.benchmarks if one.name in HELD_OUT_TASKS and one.path is None]
 
     @property
     def files_of_its_own(self) -> list[BenchmarkSettings]:
         """Benchmarks other than the run's own held-out set."""
-        return [one for one in self.chosen if one.name not in HELD_OUT_TASKS or one.path is not None]
+        return [one for one in self.benchmarks if one.name not in HELD_OUT_TASKS or one.path is not None]
 
     def endpoints(self) -> Iterator[TeacherSettings]:
         """Every address that questions and answers are sent to."""

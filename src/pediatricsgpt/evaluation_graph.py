@@ -1,0 +1,270 @@
+"""The evaluation room's nodes of a run: what every model is measured on, and who judges.
+
+own model + held_out            -> evaluation/MODEL: answers, scores, losses, routing
+other model + held_out          -> evaluation/benchmarks/held_out/MODEL
+any model + a benchmark's files -> evaluation/benchmarks/BENCHMARK/MODEL
+training sets + those files     -> evaluation/contamination/BENCHMARK
+answers of two models           -> evaluation/judge/A-vs-B
+any model that can be asked     -> evaluation/rubrics/MODEL, evaluation/consultations/MODEL
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pediatricsgpt.corpus_graph import dump, modules
+from pediatricsgpt.evaluation.settings import MODELS, BenchmarkSettings, EvaluationSettings, ModelUnderTest
+from pediatricsgpt.progress import progress
+from pediatricsgpt.recipe import Comparison, Recipe
+from pediatricsgpt.run import Context, Node
+from pediatricsgpt.teachers import identity
+from pediatricsgpt.training_sets import HELD_OUT, ROWS, VALIDATION
+
+if TYPE_CHECKING:
+    pass
+
+ROOM = "evaluation"
+HELD_OUT_BENCHMARK = "held_out"
+_TRAINING_SETS = ("corpus/cpt", "corpus/sft", "corpus/preferences", "corpus/experts")
+_ASKED = "asked"
+"""Folder of a run with what endpoints were paid for in its evaluation, outside the steps that are made anew"""
+_OF_ANSWERS = ("max_items", "max_new_tokens", "repetition_penalty", "batch_size", "metrics")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model that is measured: one that this run makes, or another."""
+
+    name: str
+    other: ModelUnderTest | None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Nodes that hold its weights. An adapter's folder does not hold the weights below it."""
+        if self.other is not None:
+            return ()
+        return (self.name, "dfpo") if self.name == "experts" else (self.name,)
+
+    @property
+    def identity(self) -> Any:
+        """What its answers depend on, besides the weights that lie in files."""
+        if self.other is None:
+            return self.name
+        return {"name": self.name, "model": self.other.model, "api": self.other.api and identity(self.other.api)}
+
+    def files(self, folder: Path) -> list[Path]:
+        """Outside files with its weights."""
+        if self.other is None or self.other.model is None:
+            return []
+        path = (folder / self.other.model).expanduser()
+        return [path] if path.exists() else []
+
+    @property
+    def answers_itself(self) -> bool:
+        """Whether it can be asked something new; of a peer there is only what it once answered."""
+        return self.other is None or self.other.answers is None
+
+    @property
+    def local(self) -> bool:
+        """Whether its weights are loaded here."""
+        return self.other is None or self.other.model is not None
+
+
+def nodes(recipe: Recipe | Comparison, recipe_folder: Path) -> list[Node]:
+    """All nodes but those of the run's own models on its held-out set (`own_nodes`), each after what it needs."""
+    subjects = _subjects(recipe)
+    measured = list(_benchmark_nodes(recipe, recipe_folder, subjects))
+    contamination = _contamination_nodes(recipe, recipe_folder) if isinstance(recipe, Recipe) else []
+    asked = [
+        *_rubric_nodes(recipe, recipe_folder, subjects),
+        *_consultation_nodes(recipe, recipe_folder, subjects),
+    ]
+    return [*measured, *contamination, *_judge_nodes(recipe, recipe_folder, subjects, measured), *asked]
+
+
+def own_nodes(recipe: Recipe) -> list[Node]:
+    """Each of the run's own models on its held-out set."""
+    settings = recipe.evaluation
+    deciding = {**_of_answers(settings), "held_out": settings.held_out, "max_loss_rows": settings.max_loss_rows}
+    return [
+        Node(
+            f"{ROOM}/{model}",
+            (model, HELD_OUT, "corpus/cpt", *(("dfpo",) if model == "experts" else ())),
+            {**deciding, "seed": recipe.seed, "threads": recipe.threads},
+            modules("evaluation.evaluate"),
+            partial(_evaluate, model),
+            trains=True,
+        )
+        for model in MODELS
+    ]
+
+
+def _subjects(recipe: Recipe | Comparison) -> list[Subject]:
+    own = [Subject(name) for name in recipe.evaluation.own_models] if isinstance(recipe, Recipe) else []
+    return [*own, *(Subject(one.name, one) for one in recipe.evaluation.models)]
+
+
+def _of_answers(settings: EvaluationSettings) -> dict[str, Any]:
+    dumped = dump(settings)
+    return {name: dumped[name] for name in _OF_ANSWERS}
+
+
+def _benchmark_nodes(recipe: Recipe | Comparison, recipe_folder: Path, subjects: Sequence[Subject]) -> Iterator[Node]:
+    settings = recipe.evaluation
+    common = {**_of_answers(settings), "seed": recipe.seed, "threads": recipe.threads}
+    if settings.held_out:
+        for subject in subjects:
+            if subject.other is None or not subject.answers_itself:
+                continue  # a run's own models have their place; of a peer there are no answers to our items
+            yield Node(
+                f"{ROOM}/benchmarks/{HELD_OUT_BENCHMARK}/{subject.name}",
+                (HELD_OUT,),
+                {**common, "held_out": settings.held_out, "model": subject.identity},
+                modules("evaluation.measure", "models.remote"),
+                partial(_measure_held_out, subject),
+                files=partial(subject.files, recipe_folder),
+                trains=subject.local,
+            )
+    for benchmark, subject in itertools.product(settings.files_of_its_own, subjects):
+        answers = (subject.other.answers or {}).get(benchmark.title) if subject.other else None
+        if not subject.answers_itself and answers is None:
+            continue
+        given = [recipe_folder / answers] if answers else []
+        yield Node(
+            f"{ROOM}/benchmarks/{benchmark.title}/{subject.name}",
+            subject.inputs,
+            {**common, "benchmark": dump(benchmark), "model": subject.identity},
+            modules("evaluation.measure", "models.remote"),
+            partial(_measure, benchmark, subject),
+            files=partial(_files, benchmark, subject, recipe_folder, given),
+            trains=subject.local and not given,
+        )
+
+
+def _files(benchmark: BenchmarkSettings, subject: Subject, folder: Path, given: Sequence[Path]) -> list[Path]:
+    own = [folder / benchmark.path] if benchmark.path else []
+    return [*own, *given, *subject.files(folder)]
+
+
+def _contamination_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
+    return [
+        Node(
+            f"{ROOM}/contamination/{benchmark.title}",
+            _TRAINING_SETS,
+            {
+                "benchmark": dump(benchmark),
+                "max_items": recipe.evaluation.max_items,
+                "decontaminate": dump(recipe.corpus.decontaminate),
+            },
+            modules("evaluation.contamination", "evaluation.benchmarks"),
+            partial(_contamination, benchmark),
+            files=partial(_files, benchmark, Subject(""), recipe_folder, ()),
+        )
+        for benchmark in recipe.evaluation.files_of_its_own
+    ]
+
+
+def _judge_nodes(
+    recipe: Recipe | Comparison, recipe_folder: Path, subjects: Sequence[Subject], measured: Sequence[Node]
+) -> list[Node]:
+    judge = recipe.evaluation.judge
+    if judge is None:
+        return []
+    there = {node.name for node in measured} | {f"{ROOM}/{name}" for name in MODELS if isinstance(recipe, Recipe)}
+    found = []
+    for a, b in judge.pairs or _default_pairs(subjects):
+        inputs = list(_judged(recipe.evaluation, a, b, there))
+        if not inputs:
+            continue
+        validation = [recipe_folder / judge.validation] if judge.validation else []
+        found.append(
+            Node(
+                f"{ROOM}/judge/{a}-vs-{b}",
+                tuple(dict.fromkeys(node for pair in inputs for node in pair)),
+                {
+                    **{name: value for name, value in dump(judge).items() if name not in ("judges", "pairs")},
+                    "judges": [identity(one) for one in judge.judges],
+                    "seed": recipe.seed,
+                },
+                modules("evaluation.judge"),
+                partial(_judge, a, b, inputs),
+                files=partial(list, validation),
+            )
+        )
+    return found
+
+
+def _default_pairs(subjects: Sequence[Subject]) -> list[tuple[str, str]]:
+    """The run's last model, or the first that a comparison lists, with every other."""
+    own = [one.name for one in subjects if one.other is None]
+    first = own[-1] if own else subjects[0].name
+    return [(first, one.name) for one in subjects if one.name != first]
+
+
+def _judged(settings: EvaluationSettings, a: str, b: str, there: set[str]) -> Iterator[tuple[str, str]]:
+    """The nodes with the two models' answers to the same questions, a pair for each set that both answered."""
+    wanted = settings.judge.benchmarks if settings.judge and settings.judge.benchmarks else None
+    sets = [HELD_OUT_BENCHMARK, *(one.title for one in settings.files_of_its_own)]
+    for name in sets:
+        if wanted is not None and name not in wanted:
+            continue
+        sides = [_answers_node(name, model, there) for model in (a, b)]
+        if sides[0] and sides[1]:
+            yield sides[0], sides[1]
+
+
+def _answers_node(benchmark: str, model: str, there: set[str]) -> str | None:
+    own = f"{ROOM}/{model}"
+    if benchmark == HELD_OUT_BENCHMARK and own in there:
+        return own
+    node = f"{ROOM}/benchmarks/{benchmark}/{model}"
+    return node if node in there else None
+
+
+def _rubric_nodes(recipe: Recipe | Comparison, recipe_folder: Path, subjects: Sequence[Subject]) -> list[Node]:
+    return []
+
+
+def _consultation_nodes(recipe: Recipe | Comparison, recipe_folder: Path, subjects: Sequence[Subject]) -> list[Node]:
+    return []
+
+
+def _measure_held_out(subject: Subject, context: Context) -> dict[str, Any]:
+    raise NotImplementedError
+
+
+def _measure(benchmark: BenchmarkSettings, subject: Subject, context: Context) -> dict[str, Any]:
+    raise NotImplementedError
+
+
+def _contamination(benchmark: BenchmarkSettings, context: Context) -> dict[str, Any]:
+    raise NotImplementedError
+
+
+def _judge(a: str, b: str, inputs: Sequence[tuple[str, str]], context: Context) -> dict[str, Any]:
+    raise NotImplementedError
+
+
+def _evaluate(model: str, context: Context) -> dict[str, Any]:
+    from pediatricsgpt.evaluation import evaluate
+
+    held_out = context.inputs["corpus/held_out"] / ROWS
+    watched = context.inputs["corpus/cpt"] / VALIDATION
+    texts = watched if watched.is_file() else None
+    settings = context.recipe.evaluation
+    with progress(context.console, f"evaluating {model}", evaluate.workload(held_out, settings, texts)) as advance:
+        return evaluate.evaluate(
+            model,
+            context.inputs[model],
+            held_out,
+            context.folder,
+            settings,
+            context.recipe.seed,
+            advance,
+            texts,
+        )
