@@ -44,6 +44,7 @@ def main(bundle: Path, out: Path) -> None:
     dialogues(bundle, out)
     distilled(bundle, out)
     preferences(bundle, out)
+    benchmarks(bundle, out)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         copy(bundle / "tokenizers/minimind" / name, out / "tokenizer" / name)
 
@@ -150,6 +151,25 @@ def preferences(bundle: Path, out: Path) -> None:
     pairs = [row for place, row in enumerate(rows) if place % 5 < 2][:80]
     write_array(out / "preferences/pairs_sharegpt.json", pairs)
     write_array(out / "general/sharegpt.json", [row for row in rows if row not in pairs][:120])
+
+
+def benchmarks(bundle: Path, out: Path) -> None:
+    """CMD questions of six departments, unchanged, and the first answers that four assistants gave to them."""
+    folder = bundle / "benchmarks"
+    copy(folder / "cmd_samples.json", out / "benchmarks/cmd.json")
+    asked = {row["id"] for row in json.loads((folder / "cmd_samples.json").read_text(encoding="utf-8"))}
+    for path in sorted((folder / "disc_eval").glob("dialogues_*_cmd.json")):
+        dialogues = json.loads(path.read_text(encoding="utf-8"))
+        first = [
+            {
+                "id": row["id"],
+                "prediction": next(turn["content"] for turn in row["conversation"] if turn["role"] == "doctor"),
+                "model": row["model"],
+            }
+            for row in dialogues
+            if row["id"] in asked
+        ]
+        write_lines(out / f"benchmarks/answers/{dialogues[0]['model']}.jsonl", first)
 
 
 def about_children(row: Any) -> bool:

@@ -49,7 +49,7 @@ def recipe_check(recipe: RecipeFile, changes: Set = None) -> None:
     if isinstance(checked, Recipe):
         found = f"{len(checked.corpus.sources)} sources, {files} files"
     else:
-        found = f"{len(checked.evaluation.models)} models, {files} benchmarks"
+        found = f"{len(checked.evaluation.models)} models on {files} benchmark{'s' if files > 1 else ''}"
     console.print(f"{recipe}: good; {found}", highlight=False, soft_wrap=True)
 
 
