@@ -30,7 +30,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parent))
 from experts import EXPERTS, AuthorsExperts
 from pediatricsgpt.experts import ExpertsConfig, ExpertsLinear, get_peft_model
-from training import PRECISIONS, Row, arguments, loss_at_start, model_of, quiet, rows_of, seconds
+from training import Row, arguments, loss_at_start, model_of, seconds, tables
 
 RANK, ALPHA = 8, 16
 ADAPTER = "default"
@@ -146,24 +146,5 @@ def table(precision: str, rows: list[Row], options: argparse.Namespace) -> None:
         print(f"{name:18} {tokens / taken:9,.0f} tokens/s   {trained:11,} trained   ours {ratio:5.2f} x{mark}")
 
 
-def main() -> None:
-    """Print a table for each precision."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=78)
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["bf16"])
-    parser.add_argument("--max-length", type=int, default=512, help="tokens of a packed sequence")
-    parser.add_argument("--sequences", type=int, default=4, help="packed sequences in a batch")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--quick", action="store_true", help="24 rows, once")
-    options = parser.parse_args()
-    quiet()
-    if options.quick:
-        options.rows, options.repeat = 24, 1
-    rows = rows_of(options.rows)
-    for precision in options.precision:
-        table(precision, rows, options)
-
-
 if __name__ == "__main__":
-    main()
+    tables(__doc__, table, ["bf16"])

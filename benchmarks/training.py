@@ -22,7 +22,7 @@ import copy
 import json
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -202,12 +202,12 @@ def quiet() -> None:
     datasets.disable_progress_bars()
 
 
-def main() -> None:
-    """Print a table for each precision."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def tables(about: str | None, table: Callable[..., None], precisions: Sequence[str]) -> None:
+    """The command line: print a table of the same rows for each precision, by default for `precisions`."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=78)
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(precisions))
     parser.add_argument("--max-length", type=int, default=512, help="tokens of a packed sequence")
     parser.add_argument("--sequences", type=int, default=4, help="packed sequences in a batch")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -222,4 +222,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    tables(__doc__, table, PRECISIONS)

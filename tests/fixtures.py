@@ -1,4 +1,4 @@
-"""A tiny model with the demo's tokenizer, made once a session."""
+"""Tiny models: shapes and configurations of them, and one with the demo's tokenizer, made once a session."""
 
 from __future__ import annotations
 
@@ -10,6 +10,21 @@ import pytest
 from pediatricsgpt.models.settings import InitSettings, ModelSettings
 
 REPOSITORY = Path(__file__).parents[1]
+SHAPE = {
+    "vocab_size": 97,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+
+
+def tiny_config(family: str, **own: Any) -> Any:
+    """transformers' configuration of a small model of a family (`qwen3`); `own` adds to its shape or changes it."""
+    from transformers import AutoConfig
+
+    return AutoConfig.for_model(family, **{**SHAPE, **own})
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,28 @@ import pytest
 PACKAGE = "pediatricsgpt"
 GROUND, FIRST, ROOMS, ROOF = 0, 1, 2, 3
 FLOORS = {
-    **dict.fromkeys(["records", "schemas", "columns", "text", "facts", "errors", "settings", "manifest"], GROUND),
+    **dict.fromkeys(
+        ["records", "schemas", "columns", "text", "facts", "errors", "settings", "manifest", "code_version"], GROUND
+    ),
     **dict.fromkeys(["endpoint", "experts", "processes"], GROUND),
     **dict.fromkeys(["models", "safety", "web", "progress", "curves"], FIRST),
     **dict.fromkeys(["corpus", "training", "evaluation", "serving"], ROOMS),
     **dict.fromkeys(
-        ["recipe", "run", "graph", "corpus_graph", "training_sets", "teachers", "plan", "environment", "cli"], ROOF
+        [
+            "recipe",
+            "recipe_file",
+            "run",
+            "graph",
+            "corpus_graph",
+            "evaluation_graph",
+            "evaluation_work",
+            "training_sets",
+            "teachers",
+            "plan",
+            "environment",
+            "cli",
+        ],
+        ROOF,
     ),
 }
 # evaluation may ask the corpus, once that module exists, which of its test items were trained on

@@ -91,6 +91,44 @@ def test_a_text_that_cannot_be_written_leaves_the_old_one_and_nothing_beside_it(
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_a_file_that_many_processes_write_at_once_is_always_one_of_theirs(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    program = (
+        "import sys, pathlib\nfrom pediatricsgpt.manifest import write_atomically\n"
+        "for _ in range(100):\n    write_atomically(pathlib.Path(sys.argv[1]), sys.argv[2] * 300_000)\n"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", program, str(file), letter]) for letter in "abc"]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        if file.exists():
+            seen.add(file.read_text())
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    assert {text[0] * 300_000 for text in seen} == seen
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_a_kill_left_half_written_is_no_part_of_the_result_and_goes(tmp_path: Path) -> None:
+    folder = tmp_path / "node"
+    partial = manifest.begin(folder, manifest.Begun("f"))
+    (partial / "data").write_text("x")
+    before = manifest.hash_folder(partial)
+    (partial / "data.0123abcd.partial").write_text("ha")
+    assert manifest.hash_folder(partial) == before
+    manifest.finish(folder, _manifest())
+    assert sorted(path.name for path in folder.iterdir()) == ["data", "manifest.json"]
+
+
+@pytest.mark.parametrize("damaged", ["[", "[]", "7", "\x00"])
+def test_a_damaged_store_of_hashes_is_made_anew(tmp_path: Path, damaged: str) -> None:
+    store, file = tmp_path / "store", tmp_path / "source"
+    store.write_text(damaged)
+    file.write_text("one")
+    hashes = FileHashes(store)
+    assert hashes(file) == manifest.hash_file(file)
+    hashes.save()
+    assert FileHashes(store)._known == hashes._known
+
+
 def test_reading_sees_a_replacement_that_was_killed_and_changes_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "node"
     _finish(folder, "old")
@@ -136,56 +174,6 @@ def test_file_hashes_notice_a_changed_file(tmp_path: Path) -> None:
     assert FileHashes(tmp_path / "store")(file) == first == manifest.hash_file(file)
     file.write_text("three")
     assert FileHashes(tmp_path / "store")(file) == manifest.hash_file(file) != first
-
-
-def test_code_version_follows_imports_and_ignores_comments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    package = tmp_path / "pediatricsgpt"
-    package.mkdir()
-    (package / "a.py").write_text("from pediatricsgpt.b import f\n")
-    (package / "b.py").write_text("def f():\n    return 1\n")
-    monkeypatch.setattr(manifest, "__file__", str(package / "manifest.py"))
-
-    def version() -> str:
-        manifest._code_of.cache_clear()
-        manifest._data_version.cache_clear()
-        return manifest.code_version(["pediatricsgpt.a"])
-
-    first = version()
-    (package / "b.py").write_text('# why\ndef f():\n    """Doc."""\n    return 1\n')
-    assert version() == first
-    (package / "b.py").write_text("def f():\n    return 2\n")
-    changed = version()
-    assert changed != first
-    seen = {changed}
-    (package / "prompts").mkdir()
-    (package / "__pycache__").mkdir()
-    for data in ("rules.yaml", "prompts/ask.md", "weights.npz", "prompts/words.txt"):
-        (package / data).write_text("a: 1")
-        assert version() not in seen
-        seen.add(version())
-    last = version()
-    (package / "__pycache__" / "a.nbi").write_text("compiled")
-    (package / "room").mkdir()
-    (package / "room" / "__init__.py").write_text("")
-    (package / "room" / "other.yaml").write_text("b: 1")
-    assert version() == last
-    manifest._code_of.cache_clear()
-    manifest._data_version.cache_clear()
-
-
-def test_what_a_source_says_is_remembered_by_its_bytes(tmp_path: Path) -> None:
-    source = b'"""Doc."""\nimport pediatricsgpt.text\nx = 1  # why\n'
-    first = manifest._Syntax(tmp_path / "cache/syntax.json")
-    found = first(source)
-    assert "pediatricsgpt.text" in found[1]
-    first.save()
-    again = manifest._Syntax(tmp_path / "cache/syntax.json")
-    assert again(source) == found
-    assert not again._new
-    assert again(source.replace(b"why", b"because"))[0] == found[0]
-    assert again(source.replace(b"1", b"2"))[0] != found[0]
-    (tmp_path / "cache/syntax.json").write_text("[damaged")
-    assert manifest._Syntax(tmp_path / "cache/syntax.json")(source) == found
 
 
 def test_two_processes_cannot_hold_one_run(tmp_path: Path) -> None:

@@ -10,7 +10,16 @@ import pytest
 import yaml
 
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.recipe import Recipe, as_yaml, check_paths, check_phases, documentation, load_recipe
+from pediatricsgpt.recipe import (
+    Comparison,
+    Recipe,
+    as_yaml,
+    check_paths,
+    check_phases,
+    documentation,
+    load_any,
+    load_recipe,
+)
 
 REPOSITORY = Path(__file__).parents[1]
 GOOD = """\
@@ -44,8 +53,10 @@ def _error(tmp_path: Path, text: str, *changes: str) -> str:
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "recipes").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_shipped_recipe_is_good_and_survives_a_round_trip(path: Path, tmp_path: Path) -> None:
-    recipe = load_recipe(path)
-    assert _load(tmp_path, as_yaml(recipe)) == recipe
+    recipe = load_any(path)
+    again = tmp_path / "recipe.yaml"
+    again.write_text(as_yaml(recipe), encoding="utf-8")
+    assert load_any(again) == recipe
 
 
 def test_a_misspelt_key_is_answered_with_the_nearest_and_its_line(tmp_path: Path) -> None:
@@ -195,3 +206,66 @@ def test_checking_a_recipe_needs_no_torch() -> None:
         [sys.executable, "-c", program, str(REPOSITORY / "recipes/demo.yaml")], capture_output=True, text=True
     )
     assert done.stdout.strip().endswith("0 []"), done.stdout + done.stderr
+
+
+COMPARED = """\
+name: x
+evaluation:
+  benchmarks: [{name: cmd, path: cmd.json}]
+  models:
+    - {name: a, answers: {cmd: a.jsonl}}
+    - {name: b, api: {base_url: "http://127.0.0.1:1/v1", model: m}}
+"""
+
+
+def _compared(tmp_path: Path, text: str) -> Comparison:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    found = load_any(path)
+    assert isinstance(found, Comparison)
+    return found
+
+
+def test_a_recipe_without_corpus_and_model_compares_models_that_are_there(tmp_path: Path) -> None:
+    found = _compared(tmp_path, COMPARED)
+    assert [one.name for one in found.evaluation.models] == ["a", "b"]
+    with pytest.raises(UserError, match="it has no corpus and no model to train"):
+        load_recipe(tmp_path / "recipe.yaml")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("answers: {cmd: a.jsonl}", "answers: {cmd: a.jsonl}, model: m"), "exactly one of model, api and answers"),
+        (("answers: {cmd: a.jsonl}", "answers: {cdm: a.jsonl}"), "answers of a to cdm, which is not among"),
+        (("{name: b,", "{name: a,"), "two models are named a"),
+        (("[{name: cmd,", "[medkqa, {name: cmd,"), "those of the run's own held-out set"),
+        (("127.0.0.1:1", "example.org"), "is not this machine: say allow_external: true"),
+        (("{name: cmd, path", "{name: cdm, path"), "recipe.yaml:3: evaluation.benchmarks.0.name"),
+        (
+            ("{name: cmd, path", "{name: cmd, paht"),
+            "unknown setting 'evaluation.benchmarks.0.paht'; did you mean 'path'",
+        ),
+        (("models:", "modles:"), "unknown setting 'evaluation.modles'; did you mean"),
+    ],
+)
+def test_what_is_wrong_with_a_comparison_is_said_in_one_line(
+    tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        _compared(tmp_path, COMPARED.replace(*change))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_comparison_names_the_file_that_is_not_there(tmp_path: Path) -> None:
+    found = _compared(tmp_path, COMPARED)
+    (tmp_path / "cmd.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(UserError, match=r"a\.jsonl: no such file or folder \(answers of a to cmd\)"):
+        check_paths(found, tmp_path)
+
+
+def test_another_model_may_not_take_the_name_of_one_of_the_run(tmp_path: Path) -> None:
+    recipe = _load(tmp_path, GOOD + "evaluation: {models: [{name: sft, model: owner/name}]}\n")
+    with pytest.raises(UserError, match="a model of this run is called sft already"):
+        check_paths(recipe, tmp_path)

@@ -1,22 +1,26 @@
-"""Records as Arrow columns and back, a column at a time: row by row both ways cost several times as much."""
+"""Records as Arrow columns and back, a column at a time: row by row both ways cost several times as much.
+
+Below `records`, which hands over its objects and says what makes them.
+"""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from pediatricsgpt.records import Locator, Message, Record, Source, Step
 from pediatricsgpt.schemas import schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Makers = Mapping[str, Callable[..., Any]]
+"""What makes a value of a field that holds structs, from the values of their fields in the contract's order"""
 
-def table_of(records: Sequence[Record]) -> pa.Table:
-    """A table of the contract `record`.
+
+def table_of(records: Sequence[Any]) -> pa.Table:
+    """A table of the contract `record`, of objects with an attribute for each of its columns.
 
     Raises:
         pyarrow.ArrowInvalid, pyarrow.ArrowTypeError: a value does not fit its column.
@@ -86,18 +90,16 @@ _BUILD = {
 }
 
 
-def records_of(table: pa.Table) -> list[Record]:
-    """The records of a table of the contract `record`."""
-    if list(table.column_names) != schema("record").names:
-        return list(map(Record.from_dict, table.to_pylist()))
-    columns = []
-    for name in table.column_names:
-        column = table.column(name).combine_chunks()
-        values = _one_array(column)
-        if values.null_count and name in _READ:  # nothing of ours writes one
-            return list(map(Record.from_dict, table.to_pylist()))
-        columns.append(_READ.get(name, _plain)(values))
-    return list(map(Record, *columns))
+def columns_of(table: pa.Table, makers: Makers) -> list[list[Any]] | None:
+    """The values of a table of the contract `record`, a list for each column.
+
+    None where columns are missing or in another order, or a struct or a list is null: nothing of ours writes that.
+    """
+    if table.column_names != schema("record").names:
+        return None
+    if any(column.null_count and column.type.num_fields for column in table.columns):
+        return None
+    return [_values(name, _one_array(table.column(name).combine_chunks()), makers) for name in table.column_names]
 
 
 def _one_array(column: Any) -> Any:
@@ -117,40 +119,15 @@ def _plain(values: Any) -> list[Any]:
     return plain
 
 
-def _sources(values: Any) -> list[Source]:
-    *own, locator = values.flatten()
-    return list(map(Source, *map(_plain, own), map(Locator, *map(_plain, locator.flatten()))))
+def _values(name: str, column: Any, makers: Makers) -> list[Any]:
+    """The values of a column or of a struct's field: plain ones, what its maker makes, or lists of either."""
+    import pyarrow as pa
 
-
-def _turns(values: Any) -> list[Message]:
-    roles, contents = map(_plain, values.flatten())
-    return [{"role": role, "content": content} for role, content in zip(roles, contents, strict=True)]
-
-
-def _steps(values: Any) -> list[Step]:
-    return list(map(_step, *map(_plain, values.flatten())))
-
-
-@functools.lru_cache(maxsize=4096)
-def _step(name: str, version: int, teacher: str, prompt_hash: str) -> Step:
-    """One object for equal steps: a corpus has a handful of them on every row."""
-    return Step(name, version, teacher, prompt_hash)
-
-
-def _listed(read: Callable[[Any], list[Any]]) -> Callable[[Any], list[list[Any]]]:
-    """The reader of lists of what `read` reads."""
-
-    def listed(values: Any) -> list[list[Any]]:
-        ends = values.offsets.to_numpy()
-        inner = read(values.flatten())
+    if pa.types.is_list(column.type):
+        ends = column.offsets.to_numpy()
+        inner = _values(name, column.flatten(), makers)
         return [inner[start:end] for start, end in pairwise((ends - ends[0]).tolist())]
-
-    return listed
-
-
-_READ: dict[str, Callable[[Any], list[Any]]] = {
-    "source": _sources,
-    "steps": _listed(_steps),
-    **dict.fromkeys(("messages", "chosen", "rejected"), _listed(_turns)),
-    **dict.fromkeys(("title", "parents"), _listed(_plain)),
-}
+    if pa.types.is_struct(column.type):
+        fields = zip(column.type, column.flatten(), strict=True)
+        return list(map(makers[name], *(_values(field.name, own, makers) for field, own in fields)))
+    return _plain(column)

@@ -6,7 +6,6 @@ A unit of work (a node of the run's graph) writes into `<node>.partial/`, its ma
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import dataclasses
 import errno
@@ -14,12 +13,11 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -28,13 +26,10 @@ from pediatricsgpt.errors import UserError
 
 MANIFEST = "manifest.json"
 _STATE = "begun.json"
-_OWN_CODE = Path(__file__)
 SCRATCH = "checkpoints"
 """A folder of what only unfinished work needs; it goes when the manifest is written, not before"""
-_PACKAGE = "pediatricsgpt"
-_SPEAKERS = {"errors", "curves", "training.curves", "training.meter", "training.metrics", "training.progress"} | {
-    "training.preference.progress"
-}
+_HALF = ".partial"
+"""What files end in that are being written; one that is still there was left by a kill"""
 _RECORDED_PACKAGES = (
     "pediatricsgpt",
     "torch",
@@ -89,11 +84,11 @@ def hash_file(path: Path) -> str:
 
 
 def hash_folder(folder: Path, ignore: Sequence[str] = ()) -> str:
-    """Hash over the names and bytes of all files in a folder, except the manifest, scratch and what `ignore` names:
-    files, or folders with all that they hold.
+    """Hash over the names and bytes of all files in a folder, except the manifest, scratch, what a kill left half
+    written, and what `ignore` names: files, or folders with all that they hold.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    left_out = {MANIFEST, f"{MANIFEST}.partial", _STATE, SCRATCH, *ignore}
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != _HALF)
+    left_out = {MANIFEST, _STATE, SCRATCH, *ignore}
     kept = [path for path in files if not left_out & set(path.relative_to(folder).parts)]
     return digest([[path.relative_to(folder).as_posix(), hash_file(path)] for path in kept])
 
@@ -105,8 +100,9 @@ class FileHashes:
         self._store = store
         self._known: dict[str, str] = {}
         # A remembered hash is a convenience: a damaged store is simply built anew.
-        with contextlib.suppress(OSError, ValueError):
-            self._known = json.loads(store.read_text(encoding="utf-8"))
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            found = json.loads(store.read_text(encoding="utf-8"))
+            self._known = {str(name): str(value) for name, value in found.items()}
 
     def __call__(self, path: Path) -> str:
         """SHA-256 of a file, or of all files below a folder.
@@ -130,128 +126,6 @@ class FileHashes:
         write_atomically(self._store, json.dumps(self._known, indent=0, sort_keys=True))
 
 
-def code_version(modules: Sequence[str]) -> str:
-    """Hash of the code of the named modules and of all of ours that they import, with the data files beside them.
-
-    Comments, docstrings and layout do not count: rewording does not redo work. Neither do modules that only speak to
-    people (`_SPEAKERS`).
-    """
-    found = digest([[name, _code_of(name).version] for name in sorted(_closure(modules))])[:16]
-    _syntax().save()
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Code:
-    version: str
-    uses: frozenset[str]
-
-
-def _closure(modules: Sequence[str]) -> set[str]:
-    found: set[str] = set()
-    waiting = list(modules)
-    while waiting:
-        name = waiting.pop()
-        if name not in found and name.removeprefix(_PACKAGE + ".") not in _SPEAKERS:
-            found.add(name)
-            waiting += _code_of(name).uses
-    return found
-
-
-@cache
-def _code_of(module: str) -> _Code:
-    source = _source_of(module)
-    if source is None:
-        raise ImportError(f"no source of module {module}")
-    tree, names = _syntax()(source.read_bytes())
-    uses = frozenset(filter(None, map(_module_named, names)))
-    return _Code(digest([tree, _data_version(source.parent)]), uses - {module})
-
-
-class _Syntax:
-    """What the syntax tree of a source says, remembered by its bytes: parsing all of ours takes most of a second."""
-
-    def __init__(self, store: Path) -> None:
-        self._store = store
-        self._new = False
-        self._known: dict[str, tuple[str, list[str]]] = {}
-        # A convenience, as `FileHashes`.
-        with contextlib.suppress(OSError, ValueError):
-            self._known = dict(json.loads(store.read_text(encoding="utf-8")))
-
-    def __call__(self, source: bytes) -> tuple[str, list[str]]:
-        """Hash of the tree without comments, docstrings and layout; what it imports or names."""
-        key = hashlib.sha256(source).hexdigest()
-        if key not in self._known:
-            tree = ast.parse(source)
-            names = sorted(set(_names(tree)))
-            for node in ast.walk(tree):
-                if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                    node.body = [statement for statement in node.body if not _is_docstring(statement)]
-            self._known[key] = digest(ast.dump(tree)), names
-            self._new = True
-        tree_hash, names = self._known[key]
-        return tree_hash, names
-
-    def save(self) -> None:
-        """Keep what was learnt for the next command."""
-        if self._new:
-            self._new = False
-            with contextlib.suppress(OSError):
-                self._store.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(self._store, json.dumps(self._known))
-
-
-@cache
-def _syntax() -> _Syntax:
-    """The store of this version of Python and of this file, which decide what a tree says."""
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    version = digest([list(sys.version_info[:2]), hash_file(_OWN_CODE)])[:16]
-    return _Syntax(caches / "pediatricsgpt" / f"syntax-{version}.json")
-
-
-@cache
-def _data_version(package: Path) -> str:
-    """The data of a package: every file that is no code, also in folders below that are no packages themselves."""
-
-    def files(folder: Path) -> Iterator[Path]:
-        for entry in folder.iterdir():
-            if entry.is_file() and not entry.suffix.startswith(".py"):
-                yield entry
-            elif entry.is_dir() and entry.name != "__pycache__" and not (entry / "__init__.py").is_file():
-                yield from files(entry)
-
-    return digest([[file.relative_to(package).as_posix(), hash_file(file)] for file in sorted(files(package))])
-
-
-def _names(tree: ast.AST) -> Iterator[str]:
-    """What a module imports of ours, and the packages whose data files it opens by name."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " " not in node.value:
-            yield node.value
-
-
-def _module_named(name: str) -> str | None:
-    """The module of ours that a dotted name means, if it means one."""
-    return name if name.startswith(_PACKAGE + ".") and _source_of(name) else None
-
-
-def _source_of(module: str) -> Path | None:
-    """The file of a module of ours, found without importing its package (which may import torch)."""
-    place = Path(__file__).parent.joinpath(*module.split(".")[1:])
-    candidates = (place / "__init__.py", place.with_name(place.name + ".py"))
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def _is_docstring(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-
-
 def versions() -> dict[str, str]:
     """Versions of the packages that can change a result, as installed."""
     found = {}
@@ -262,8 +136,10 @@ def versions() -> dict[str, str]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a small file so that a reader sees the old or the new one, never half of it."""
-    partial = path.with_name(path.name + ".partial")
+    """Write a small file so that a reader sees the old or the new one, never half of it; nor half of two, where several
+    processes write it at once: each does so under a name of its own.
+    """
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_HALF}")
     try:
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
@@ -349,6 +225,8 @@ def finish(folder: Path, manifest: Manifest) -> None:
 def _replace(folder: Path, partial: Path) -> None:
     """Put finished work in its place. The state goes last: until then, unfinished work is known by it."""
     shutil.rmtree(partial / SCRATCH, ignore_errors=True)
+    for half in [path for path in partial.rglob(f"*{_HALF}") if path.is_file()]:
+        half.unlink()
     old = folder.with_name(folder.name + ".old")
     if folder.exists():
         if old.exists():

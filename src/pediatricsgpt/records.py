@@ -8,14 +8,16 @@ sets are rows of `CPT_SCHEMA`, `INSTRUCTION_SCHEMA` and `PREFERENCE_SCHEMA`. Pro
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
+from pediatricsgpt.columns import columns_of, table_of
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.schemas import SchemaName as SchemaName
 from pediatricsgpt.schemas import schema as schema
@@ -315,8 +317,6 @@ def record_table(records: Sequence[Record], path: Path) -> pa.Table:
     """
     import pyarrow as pa
 
-    from pediatricsgpt.columns import table_of
-
     try:
         return table_of(records)
     except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError):
@@ -332,9 +332,26 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
 
 def read_records(path: Path) -> list[Record]:
     """Read what `write_records` wrote."""
-    from pediatricsgpt.columns import records_of
-
     return records_of(_read_table(path, "record"))
+
+
+def records_of(table: pa.Table) -> list[Record]:
+    """The records of a table of the contract `record`."""
+    columns = columns_of(table, _MAKERS)
+    return list(map(Record.from_dict, table.to_pylist()) if columns is None else map(Record, *columns))
+
+
+def _turn(role: str, content: str) -> Message:
+    return {"role": role, "content": content}
+
+
+_MAKERS: dict[str, Callable[..., Any]] = {
+    "source": Source,
+    "locator": Locator,
+    # One object for equal steps: a corpus has a handful of them on every row.
+    "steps": functools.lru_cache(maxsize=4096)(Step),
+    **dict.fromkeys(("messages", "chosen", "rejected"), _turn),
+}
 
 
 def write_json_lines(path: Path, rows: Iterable[Any]) -> None:

@@ -19,9 +19,10 @@ from typing import Any, Literal
 from rich.console import Console
 
 from pediatricsgpt import manifest, processes
+from pediatricsgpt.code_version import code_version
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.manifest import FileHashes, Manifest
-from pediatricsgpt.recipe import AnyRecipe, Recipe, as_yaml, whole
+from pediatricsgpt.recipe import AnyRecipe, Comparison, Recipe, as_yaml, whole
 
 # What a node writes for people: only nodes that tell people about it (`reads_all`) depend on it.
 UNCONSUMED = (
@@ -45,7 +46,7 @@ class Context:
 
     folder: Path
     inputs: dict[str, Path]
-    any_recipe: AnyRecipe
+    any_recipe: Recipe | Comparison
     recipe_folder: Path
     console: Console
 
@@ -94,7 +95,7 @@ class Run:
     """A recipe with its folder and its graph."""
 
     def __init__(
-        self, recipe: AnyRecipe, recipe_folder: Path, folder: Path, nodes: Sequence[Node], console: Console
+        self, recipe: Recipe | Comparison, recipe_folder: Path, folder: Path, nodes: Sequence[Node], console: Console
     ) -> None:
         self.recipe = recipe
         self.recipe_folder = recipe_folder
@@ -170,7 +171,7 @@ class Run:
         """What half-done work on a node depends on."""
         settings = node.settings if node.unfinished_settings is None else node.unfinished_settings
         inputs = {self._shown(node, name): value for name, value in self._input_hashes(node).items()}
-        return manifest.Begun(self._fingerprint(node, settings), settings, inputs, manifest.code_version(node.modules))
+        return manifest.Begun(self._fingerprint(node, settings), settings, inputs, code_version(node.modules))
 
     def _shown(self, node: Node, name: str) -> str:
         return name if name in node.inputs else self._relative(name)
@@ -203,7 +204,7 @@ class Run:
         hashes = sorted(self._input_hashes(node).items())
         # Files by content and by their place beside the recipe: a moved project is not a changed one.
         named = [[self._shown(node, name), value] for name, value in hashes]
-        return manifest.digest([node.name, named, settings, manifest.code_version(node.modules)])
+        return manifest.digest([node.name, named, settings, code_version(node.modules)])
 
     def _relative(self, file: str) -> str:
         return Path(os.path.relpath(file, self.recipe_folder)).as_posix()
@@ -280,7 +281,7 @@ class Run:
                 whole=manifest.hash_folder(folder),
                 inputs=self._input_hashes(node),
                 settings=node.settings,
-                code=manifest.code_version(node.modules),
+                code=code_version(node.modules),
                 seed=self.recipe.seed,
                 counts=counts,
                 threads=_threads(),

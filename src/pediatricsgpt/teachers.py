@@ -38,6 +38,12 @@ def identities(recipe: Recipe, rules: Sequence[Rule]) -> dict[str, Any]:
     return {rule: teacher and identity(teacher) for rule, teacher in found.items()}
 
 
+def writers(recipe: Recipe) -> list[TeacherSettings]:
+    """Whoever wrote rows that the models are to follow: none of them may judge these models without a reason."""
+    rules: tuple[Rule, ...] = (*REWRITING, "preferences")
+    return [teacher for rule in rules if (teacher := teacher_of(recipe, rule)) is not None]
+
+
 def identity(endpoint: TeacherSettings) -> dict[str, Any]:
     """What answers depend on of whoever gives them."""
     return {name: getattr(endpoint, name) for name in _IDENTITY}

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numba.core.caching import IndexDataCacheFile
 
 from pediatricsgpt.corpus.minhash import BANDS, enough_bands, gram_sets, sign
 from pediatricsgpt.corpus.shingles import (
@@ -134,11 +138,69 @@ def test_the_number_of_bands_asked_for_misses_one_pair_in_50_000_at_most() -> No
 
 
 def test_kernels_compiled_before_a_change_are_compiled_again(tmp_path: Path) -> None:
-    old, new = tmp_path / "__pycache__/old.nbi", tmp_path / "deduplicate/__pycache__/new.nbi"
-    for place, time in ((old, 100), (new, 300)):
-        place.parent.mkdir(parents=True)
-        place.touch()
-        os.utime(place, (time, time))
+    before, after = tmp_path / "__pycache__", tmp_path / "deduplicate/__pycache__"
+    for folder, written in ((before, 100), (after, 300)):
+        folder.mkdir(parents=True)
+        for ending in ("nbi", "1.nbc"):
+            (folder / f"kernels.f-1.py311.{ending}").touch()
+            os.utime(folder / f"kernels.f-1.py311.{ending}", (written, written))
     forget_stale(tmp_path, changed=200)
-    assert not old.exists()
-    assert new.exists()
+    assert not list(before.iterdir())
+    assert len(list(after.iterdir())) == 2
+    (tmp_path / "deduplicate/kernels.py").touch()
+    os.utime(tmp_path / "deduplicate/kernels.py", (400, 400))
+    forget_stale(tmp_path, changed=200)
+    assert not list(after.iterdir())
+
+
+def test_a_kill_between_numbas_index_and_its_code_leaves_no_old_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "__pycache__").mkdir()
+    old, new = (
+        IndexDataCacheFile(str(tmp_path / "__pycache__"), "kernels.f-1.py311", source_stamp) for source_stamp in "ab"
+    )
+    old.save("signature", "old code")
+    (tmp_path / "kernels.py").touch()
+    os.utime(tmp_path / "kernels.py", (time.time() + 1, time.time() + 1))
+
+    def kill(name: str, data: object) -> None:
+        raise KeyboardInterrupt
+
+    forget_stale(tmp_path, changed=0)
+    monkeypatch.setattr(new, "_save_data", kill)
+    with pytest.raises(KeyboardInterrupt):
+        new.save("signature", "new code")
+    assert new.load("signature") is None
+
+
+_COMPILE = """
+import sys, time
+from pathlib import Path
+from pediatricsgpt.corpus.shingles import forget_stale
+sys.path.insert(0, sys.argv[1])
+forget_stale(Path(sys.argv[1]), time.time())
+import kernels
+print(kernels.twice(21), kernels.thrice(2.5))
+"""
+_KERNELS = """
+from pediatricsgpt.corpus.shingles import compiled
+
+
+@compiled("int64(int64)", "float64(float64)")
+def twice(x):
+    return 2 * x
+
+
+@compiled("float64(float64)")
+def thrice(x):
+    return twice(x) + x
+"""
+
+
+@pytest.mark.check
+def test_processes_that_compile_and_forget_at_once_get_the_right_code(tmp_path: Path) -> None:
+    (tmp_path / "kernels.py").write_text(_KERNELS)
+    command = [sys.executable, "-c", _COMPILE, str(tmp_path)]
+    workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    assert [worker.communicate()[0] for worker in workers] == ["42 7.5\n"] * 6

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig, Qwen2Config, Qwen2ForCausalLM, set_seed
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, Qwen2ForCausalLM, set_seed
 
 from pediatricsgpt.experts import ExpertsConfig, get_peft_model
 from pediatricsgpt.models.load import load
+from tests.fixtures import tiny_config
 
 KINDS = {
     "nf4": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": torch.float32},
@@ -25,14 +26,7 @@ TOLERANCE = {"nf4": 1e-4, "int8": 0.05}
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model on the disk."""
     set_seed(0)
-    config = Qwen2Config(
-        vocab_size=128,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-    )
+    config = tiny_config("qwen2", vocab_size=128, hidden_size=64, intermediate_size=128)
     path = tmp_path_factory.mktemp("base")
     Qwen2ForCausalLM(config).save_pretrained(path)
     return path

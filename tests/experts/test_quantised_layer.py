@@ -6,13 +6,14 @@ import bitsandbytes
 import pytest
 import torch
 from torch import nn
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import Qwen3ForCausalLM
 
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.experts import ExpertsConfig, get_peft_model, release
 from tests.experts import test_release as theirs
 from tests.experts.test_layer import D_IN, D_OUT, in_one_piece, make_layer
 from tests.experts.test_tuner import FFN, logits, make_visible
+from tests.fixtures import tiny_config
 
 BITS = [4, 8]
 WIDTH = 64
@@ -32,15 +33,7 @@ def quantised(layer: nn.Linear, bits: int) -> nn.Module:
 def tiny_quantised(bits: int) -> nn.Module:
     """A base of widths that the kernels take, its feed-forward networks quantised."""
     torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=64,
-        hidden_size=WIDTH,
-        intermediate_size=2 * WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
-    )
+    config = tiny_config("qwen3", vocab_size=64, hidden_size=WIDTH, intermediate_size=2 * WIDTH, head_dim=16)
     model = Qwen3ForCausalLM(config)
     for layer in model.model.layers:
         for name in FFN:

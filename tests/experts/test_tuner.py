@@ -13,9 +13,10 @@ from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from pediatricsgpt.experts import ExpertsConfig, ExpertsLinear, ExpertsModel, get_peft_model, register
+from tests.fixtures import tiny_config
 
 FFN = ("gate_proj", "up_proj", "down_proj")
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -25,16 +26,7 @@ TOKENS = torch.arange(24).reshape(2, 12)
 
 def tiny_base(dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=64,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        tie_word_embeddings=False,
-    )
+    config = tiny_config("qwen3", vocab_size=64, head_dim=8, tie_word_embeddings=False)
     return Qwen3ForCausalLM(config).to(dtype).eval()
 
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 from peft import PeftModel
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
 from pediatricsgpt.experts import ExpertsConfig, ExpertsLinear, get_peft_model
+from tests.fixtures import tiny_config
 
 GROUPED = {"num_key_value_heads": 2, "head_dim": 8}
 MIXTURE = {**GROUPED, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
@@ -38,19 +39,10 @@ SPLIT, FUSED = {"gate_proj", "up_proj", "down_proj"}, {"gate_up_proj", "down_pro
 
 def small(family: str, **more: Any) -> Any:
     """A model of two layers; the same weights at every call."""
-    shape = {
-        "vocab_size": 99,
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "max_position_embeddings": 64,
-        "pad_token_id": 0,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-    }
+    ends = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    config = tiny_config(family, **{"vocab_size": 99, "max_position_embeddings": 64, **ends, **more})
     torch.manual_seed(4)
-    return AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **{**shape, **more})).eval()
+    return AutoModelForCausalLM.from_config(config).eval()
 
 
 def ids() -> torch.Tensor:

@@ -11,16 +11,9 @@ from torch import nn
 
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.models.segments import NAME, Segments, segment_attention, use_segments
+from tests.fixtures import SHAPE
 
 LENGTHS = (5, 1, 12, 9)
-SHAPE = {
-    "vocab_size": 97,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-}
 ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "Qwen2": ("Qwen2", {}),
     "Qwen2, half of its layers with a window": (

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.experts import ExpertsConfig
@@ -14,6 +14,7 @@ from pediatricsgpt.records import write_json_lines
 from pediatricsgpt.training import expert_sft, sft
 from pediatricsgpt.training.adapter import adapted
 from pediatricsgpt.training.settings import ExpertsSettings, SetSettings, SftSettings
+from tests.fixtures import tiny_config
 from tests.rows import instruction, write
 from tests.training.jobs import DIALOGUES, TRAINER, job
 
@@ -63,9 +64,8 @@ def test_targets_that_match_nothing_are_one_line(targets: Any, model_folder: Pat
 
 
 def test_how_many_networks_of_a_mixture_get_experts_is_told() -> None:
-    shape = {"vocab_size": 99, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3, "head_dim": 8}
-    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "num_experts": 4, "moe_intermediate_size": 8}
-    config = AutoConfig.for_model("qwen3_moe", **shape, **heads, mlp_only_layers=[1])
+    own = {"num_hidden_layers": 3, "head_dim": 8, "num_experts": 4, "moe_intermediate_size": 8}
+    config = tiny_config("qwen3_moe", **own, mlp_only_layers=[1])
     told: list[str] = []
     adapted(AutoModelForCausalLM.from_config(config), ExpertsConfig(r=2), "experts.target_modules", told.append)
     assert told == [

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 from torch.profiler import ProfilerActivity, profile
 from trl import DPOConfig, SFTConfig
 
@@ -21,7 +20,7 @@ from pediatricsgpt.training.arguments import arguments
 from pediatricsgpt.training.estimate import work_of_set
 from pediatricsgpt.training.memory import Needs, needs_of, shared_out
 from pediatricsgpt.training.settings import DfpoSettings, ExpertsSettings, PhaseSettings, SftSettings
-from tests.fixtures import REPOSITORY
+from tests.fixtures import REPOSITORY, tiny_config
 from tests.rows import instruction, preference, write
 from tests.training.jobs import job
 
@@ -117,15 +116,7 @@ def test_a_step_without_data_needs_what_the_phase_takes(
 
 
 def _needs(**changes: Any) -> Needs:
-    config = transformers.Qwen2Config(
-        vocab_size=512,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        tie_word_embeddings=True,
-    )
+    config = tiny_config("qwen2", vocab_size=512, hidden_size=64, intermediate_size=128, tie_word_embeddings=True)
     settings = SftSettings(max_length=64, trainer=changes)
     args = arguments(SFTConfig, Path("unused"), SEED, settings, gpu=False)
     return needs_of(config, settings, args, [(32, 31), (32, 8)], gpu=False)
@@ -162,7 +153,7 @@ def test_nothing_is_changed_by_an_estimate_for_a_gpu() -> None:
     from pediatricsgpt.training.output_head import CHUNK_LOGITS
 
     before = dict(CHUNK_LOGITS), dict(NUMBERS_AT_ONCE)
-    config = transformers.Qwen2Config(vocab_size=512, hidden_size=64, intermediate_size=128, num_hidden_layers=2)
+    config = tiny_config("qwen2")
     settings = SftSettings(max_length=64)
     args = arguments(SFTConfig, Path("unused"), SEED, settings, gpu=True)
     assert (args.bf16, args.activation_checkpointing) == (True, True)
@@ -171,10 +162,7 @@ def test_nothing_is_changed_by_an_estimate_for_a_gpu() -> None:
 
 
 def test_a_model_that_has_to_see_values_is_refused_in_one_line() -> None:
-    config = transformers.Qwen3MoeConfig(
-        vocab_size=128, hidden_size=32, intermediate_size=64, moe_intermediate_size=32, num_hidden_layers=1,
-        num_attention_heads=2, num_key_value_heads=1, num_experts=4, num_experts_per_tok=2,
-    )  # fmt: skip
+    config = tiny_config("qwen3_moe", moe_intermediate_size=32, num_experts=4, num_experts_per_tok=2)
     args = arguments(SFTConfig, Path("unused"), SEED, SftSettings(), gpu=False)
     with pytest.raises(UserError, match="qwen3_moe cannot be tried without data") as error:
         needs_of(config, SftSettings(), args, [(16, 8)], gpu=False)

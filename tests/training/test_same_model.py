@@ -6,24 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoModelForCausalLM, Qwen2Config, Qwen3Config
+from transformers import AutoModelForCausalLM
 
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.experts import ExpertsConfig, get_peft_model
 from pediatricsgpt.training.same_model import check_checkpoint
-
-SHAPE: dict[str, Any] = {
-    "vocab_size": 60,
-    "hidden_size": 16,
-    "intermediate_size": 24,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-}
+from tests.fixtures import tiny_config
 
 
-def _model(kind: Any = Qwen3Config, **more: Any) -> Any:
-    return AutoModelForCausalLM.from_config(kind(**{**SHAPE, **more}))
+def _model(family: str = "qwen3", **more: Any) -> Any:
+    return AutoModelForCausalLM.from_config(tiny_config(family, **more))
 
 
 def _adapter(**more: Any) -> Any:
@@ -39,9 +31,9 @@ def test_a_checkpoint_of_the_same_model_passes(make: Any, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("kept", "now", "said"),
     [
-        (_model, lambda: _model(hidden_size=32), "hidden_size 16 there, 32 here"),
+        (_model, lambda: _model(hidden_size=64), "hidden_size 32 there, 64 here"),
         (_model, lambda: _model(num_hidden_layers=3), "num_hidden_layers 2 there, 3 here"),
-        (_model, lambda: _model(Qwen2Config), "model_type qwen3 there, qwen2 here"),
+        (_model, lambda: _model("qwen2"), "model_type qwen3 there, qwen2 here"),
         (_adapter, lambda: _adapter(r=4), "r 2 there, 4 here"),
         (_adapter, lambda: _adapter(num_experts=2), "num_experts 3 there, 2 here"),
         (_adapter, lambda: _adapter(target_modules="attention"), "target_modules down_proj gate_proj up_proj there"),

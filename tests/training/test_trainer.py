@@ -19,7 +19,8 @@ from pediatricsgpt.training.batches import batch
 from pediatricsgpt.training.ledger import Ledger
 from pediatricsgpt.training.token_loss import add_token_loss, summed_loss
 from pediatricsgpt.training.trainer import PackedTrainer, loss_of_batch, verify
-from tests.models.test_segments import SHAPE, model_of
+from tests.fixtures import SHAPE
+from tests.models.test_segments import model_of
 
 ARCHITECTURES = ["Qwen2", "Qwen3", "Llama"]
 

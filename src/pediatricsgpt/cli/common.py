@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,7 +74,7 @@ def check_output(path: Path) -> None:
     """Find out before the work whether its result can be written."""
     if path.is_dir():
         raise UserError("this is a folder; name a file", path)
-    probe = path.with_name(path.name + ".partial")
+    probe = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         probe.touch()
         probe.unlink()

@@ -21,7 +21,7 @@ from pediatricsgpt.corpus.account import ranked as ranked
 from pediatricsgpt.corpus.account import reasons as reasons
 from pediatricsgpt.corpus.settings import CorpusSettings, DeidentifySettings
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.records import Record, Reject, record_table, write_json_lines
+from pediatricsgpt.records import Record, Reject, record_table, records_of, write_json_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -168,8 +168,6 @@ def work_part(part: Part, settings: CorpusSettings, seed: int, folder: Path) -> 
 
 def _records_of(part: Part) -> list[Record]:
     import pyarrow.parquet as pq
-
-    from pediatricsgpt.columns import records_of
 
     with pq.ParquetFile(part.file) as file:
         return records_of(file.read_row_group(part.row_group))

@@ -35,15 +35,18 @@ _SEPARATOR = "\0"
 
 
 def forget_stale(folder: Path, changed: float) -> None:
-    """Remove what numba compiled below `folder` before the time `changed` (in seconds since 1970).
+    """Remove what numba compiled below `folder` before the time `changed` (in seconds since 1970), or before its own
+    source changed; what other processes compile meanwhile is newer and stays.
 
     Kernels of other files call those of this one, and numba does not see it when this one alone is replaced: it would
-    go on with the old code.
+    go on with the old code. The code goes, and not its index alone: numba writes a new index before the new code, so
+    that another process at that moment, or every one after a kill, would run the old code under the new index.
     """
-    for index in folder.rglob("*.nbi"):
+    for cached in folder.rglob("*.nb[ci]"):
+        source = cached.parent.parent / f"{cached.name.split('.')[0]}.py"
         with contextlib.suppress(OSError):  # somebody else was quicker, or the folder is not ours to write
-            if index.stat().st_mtime < changed:
-                index.unlink()
+            if cached.stat().st_mtime < max(changed, source.stat().st_mtime if source.is_file() else 0):
+                cached.unlink()
 
 
 forget_stale(Path(__file__).parent, Path(__file__).stat().st_mtime)

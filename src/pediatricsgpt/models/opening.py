@@ -51,18 +51,18 @@ def _reason(error: Exception) -> str:
     return named if len(named) <= _LONGEST else f"{named[:_LONGEST]}…"
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path, again: str = "fetch or make it again") -> dict[str, Any]:
     """A JSON file that holds an object.
 
     Raises:
-        UserError: it is damaged or holds something else.
+        UserError: it is damaged or holds something else; `again` says how to get a good one.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(found, dict):
             raise ValueError("no JSON object")
     except ValueError as error:
-        raise UserError(f"damaged ({error}); fetch or make it again", path) from error
+        raise UserError(f"damaged ({error}); {again}", path) from error
     return found
 
 

@@ -15,7 +15,8 @@ import pyarrow as pa
 from rich.console import Console
 
 from pediatricsgpt import processes
-from pediatricsgpt.manifest import code_version, digest, hash_file, hash_folder, versions
+from pediatricsgpt.code_version import code_version
+from pediatricsgpt.manifest import digest, hash_file, hash_folder, versions
 from pediatricsgpt.training.token_rows import TokenRows
 
 _FOLDER = "prepared"

@@ -88,6 +88,58 @@ def count_rows(points: Any, ends: Any, per_row: Any, length: Any, bits: Any, gra
 
 
 @compiled(
+    "int64(int64, uint64[::1], uint64[::1], uint64[::1], boolean[::1], int64[::1], int32[::1], int64, int32[::1],"
+    " int32[:,::1], int32[::1])",
+    inline=True,
+)
+def _count_shared(
+    count: Any,
+    hashes: Any,
+    bits: Any,
+    grams: Any,
+    common: Any,
+    owner_ends: Any,
+    owners: Any,
+    text: Any,
+    seen: Any,
+    shared: Any,
+    touched: Any,
+) -> Any:
+    """Count in `shared` the n-grams, and the rare ones, that a text of `count` hashes has in common with each target;
+    how many targets it touches, which are written into `touched`. `seen` is the last text that had an n-gram.
+    """
+    touches = 0
+    for each in range(count):
+        gram = _known(hashes[each], bits, grams)
+        if gram < 0 or seen[gram] == text:
+            continue
+        seen[gram] = np.int32(text)
+        for place in range(owner_ends[gram], owner_ends[gram + 1]):
+            target = owners[place]
+            if shared[target, 0] == 0:
+                touched[touches] = target
+                touches += 1
+            shared[target, 0] += np.int32(1)
+            shared[target, 1] += np.int32(not common[gram])
+    return touches
+
+
+@compiled("int64(int64, int64, int32[::1], int32[:,::1], int32[:,::1], int64[:,::1], int64)", inline=True)
+def _write_matches(text: Any, touches: Any, touched: Any, shared: Any, needed: Any, found: Any, written: Any) -> Any:
+    """Write the targets of which the text holds as many as needed, and set all counts back; how many rows there are."""
+    for touch in range(touches):
+        target = touched[touch]
+        whole, rare = shared[target, 0], shared[target, 1]
+        if whole >= needed[target, 0] or rare >= needed[target, 1]:
+            found[written, 0], found[written, 1] = text, target
+            found[written, 2], found[written, 3] = whole, rare
+            written += 1
+        shared[target, 0] = 0
+        shared[target, 1] = 0
+    return written
+
+
+@compiled(
     "int64(uint32[::1], int64[::1], int64, uint64[::1], uint64[::1], boolean[::1], int64[::1], int32[::1],"
     " int32[:,::1], int64[:,::1], int64)"
 )
@@ -128,31 +180,12 @@ def overlaps(
     seen = np.full(len(grams), np.int32(-1), np.int32)
     written = 0
     for text in range(first, len(ends) - 1):
-        touches = 0
-        for each in range(long_grams(points[ends[text] : ends[text + 1]], length, hashes)):
-            gram = _known(hashes[each], bits, grams)
-            if gram < 0 or seen[gram] == text:
-                continue
-            seen[gram] = np.int32(text)
-            for place in range(owner_ends[gram], owner_ends[gram + 1]):
-                target = owners[place]
-                if shared[target, 0] == 0:
-                    touched[touches] = target
-                    touches += 1
-                shared[target, 0] += np.int32(1)
-                shared[target, 1] += np.int32(not common[gram])
+        count = long_grams(points[ends[text] : ends[text + 1]], length, hashes)
+        touches = _count_shared(count, hashes, bits, grams, common, owner_ends, owners, text, seen, shared, touched)
         if written + touches >= len(found) - 1:
             found[written, 0] = -1
             return text
-        for touch in range(touches):
-            target = touched[touch]
-            whole, rare = shared[target, 0], shared[target, 1]
-            if whole >= needed[target, 0] or rare >= needed[target, 1]:
-                found[written, 0], found[written, 1] = text, target
-                found[written, 2], found[written, 3] = whole, rare
-                written += 1
-            shared[target, 0] = 0
-            shared[target, 1] = 0
+        written = _write_matches(text, touches, touched, shared, needed, found, written)
     found[written, 0] = -1
     return -1
 

@@ -22,6 +22,19 @@ CLASS, PERSON, TITLE, PET, COMPOUND = 7, 8, 16, 32, 64
 TWO, THREE, FOUR, COMPOUND_THREE, COMPOUND_FOUR, TITLED, COMPOUND_TITLED = 0, 1, 2, 3, 4, 5, 6
 DOUBLED, SMALL_ONE, TAILED, PET_WORD, PET_OPEN, LATIN_WORD, GIVEN, LITTLE = 7, 8, 9, 10, 11, 12, 13, 14
 KINDS = 15
+# bits of the forms in which a name may begin at one place, lowest first as they are written, with length and kind
+_FORMS = (
+    *((2, TWO), (3, THREE), (4, FOUR), (1, TITLED), (3, COMPOUND_THREE), (4, COMPOUND_FOUR), (2, COMPOUND_TITLED)),
+    *((2, DOUBLED), (2, LITTLE), (2, SMALL_ONE), (3, SMALL_ONE), (2, TAILED), (2, PET_WORD), (2, PET_OPEN), (2, GIVEN)),
+    *((3, PET_WORD), (3, PET_OPEN)),
+)
+_LENGTH, _KIND = np.array(_FORMS, np.int32).T.copy()
+_TWO, _THREE, _FOUR, _TITLED, _COMPOUND_THREE, _COMPOUND_FOUR, _COMPOUND_TITLED = 1, 2, 4, 8, 16, 32, 64
+_DOUBLED, _LITTLE, _SMALL, _SMALL_THREE, _TAILED = 128, 256, 512, 1024, 2048
+_PET, _OPEN, _GIVEN, _PET_THREE, _OPEN_THREE = 4096, 8192, 16384, 32768, 65536
+# the place of a single bit, by its remainder
+_LOWEST = np.zeros(19, np.int32)
+_LOWEST[[(1 << form) % 19 for form in range(len(_FORMS))]] = range(len(_FORMS))
 _TITLE_GROUP, _PET_GROUP = 1, 2
 _FIRST, _SECOND, _THIRD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _EDGE = 8
@@ -108,80 +121,75 @@ def enumerate_candidates(text, flags, shapes, words, out):  # type: ignore[no-un
     for i in range(_EDGE, len(text) - _EDGE):
         if n + 16 > len(out):
             break
-        own, second, third, fourth = flags[text[i]], flags[text[i + 1]], flags[text[i + 2]], flags[text[i + 3]]
-        if own & LATIN:
-            if not flags[text[i - 1]] & LATIN and second & LATIN:
-                end = i + 2
-                while end < i + 8 and flags[text[end]] & LATIN:
-                    end += 1
-                if not flags[text[end]] & LATIN:
-                    out[n, 0], out[n, 1], out[n, 2] = i, end, LATIN_WORD
-                    n += 1
+        own, second = flags[text[i]], flags[text[i + 1]]
+        if own & second & LATIN and not flags[text[i - 1]] & LATIN:
+            end = i + 2
+            while end < i + 8 and flags[text[end]] & LATIN:
+                end += 1
+            if not flags[text[end]] & LATIN:
+                out[n, 0], out[n, 1], out[n, 2] = i, end, LATIN_WORD
+                n += 1
+        if not own & second & HAN:
             continue
-        if not (own & HAN and second & HAN):
-            continue
-        plain2, plain3, plain4 = not second & BARRED, not third & BARRED, not fourth & BARRED
-        if own & SURNAME and plain2:
-            out[n, 0], out[n, 1], out[n, 2] = i, i + 2, TWO
+        third, fourth, forms = flags[text[i + 2]], flags[text[i + 3]], 0
+        if own & SURNAME:
+            forms |= _full_names(second, third, fourth) | (_TITLED if _titled(words, i + 1) else 0)
+        if words[0, i] & COMPOUND:
+            forms |= _compound_names(third, fourth) | (_COMPOUND_TITLED if _titled(words, i + 2) else 0)
+        if _in_names(own) and _in_names(second):
+            if text[i] == text[i + 1]:
+                forms |= _DOUBLED
+            else:
+                usual = shapes[text[i], 1] >= _USUAL and shapes[text[i + 1], 2] >= _USUAL
+                forms |= _LITTLE if text[i] == OLD and second & SURNAME else 0
+                forms |= _nicknames(flags[text[i - 1]], own, second, third, words[0, i], words[1, i], usual)
+        while forms:
+            form = _LOWEST[(forms & -forms) % 19]
+            out[n, 0], out[n, 1], out[n, 2] = i, i + _LENGTH[form], _KIND[form]
+            forms &= forms - 1
             n += 1
-            if third & HAN and plain3:
-                out[n, 0], out[n, 1], out[n, 2] = i, i + 3, THREE
-                n += 1
-                if second & SURNAME and fourth & HAN and plain4:
-                    out[n, 0], out[n, 1], out[n, 2] = i, i + 4, FOUR
-                    n += 1
-        if own & SURNAME and _titled(words, i + 1):
-            out[n, 0], out[n, 1], out[n, 2] = i, i + 1, TITLED
-            n += 1
-        pair = words[0, i]
-        if pair & COMPOUND:
-            if third & HAN and plain3:
-                out[n, 0], out[n, 1], out[n, 2] = i, i + 3, COMPOUND_THREE
-                n += 1
-                if fourth & HAN and plain4:
-                    out[n, 0], out[n, 1], out[n, 2] = i, i + 4, COMPOUND_FOUR
-                    n += 1
-            if _titled(words, i + 2):
-                out[n, 0], out[n, 1], out[n, 2] = i, i + 2, COMPOUND_TITLED
-                n += 1
-        if own & BARRED or not plain2:
-            continue
-        if text[i] == text[i + 1]:
-            out[n, 0], out[n, 1], out[n, 2] = i, i + 2, DOUBLED
-            n += 1
-            continue
-        if text[i] == OLD and second & SURNAME:
-            out[n, 0], out[n, 1], out[n, 2] = i, i + 2, LITTLE
-            n += 1
-        if own & SMALL:
-            out[n, 0], out[n, 1], out[n, 2] = i, i + 2, SMALL_ONE
-            n += 1
-            if third & HAN and plain3:
-                out[n, 0], out[n, 1], out[n, 2] = i, i + 3, SMALL_ONE
-                n += 1
-            continue
-        if second & TAIL:
-            out[n, 0], out[n, 1], out[n, 2] = i, i + 2, TAILED
-            n += 1
-        before = flags[text[i - 1]]
-        opens = not before & HAN or before & OPENS_PET
-        if pair & PET:
-            out[n, 0], out[n, 1], out[n, 2] = i, i + 2, PET_WORD
-            n += 1
-        elif opens and not second & TAIL:
-            out[n, 0], out[n, 1], out[n, 2] = i, i + 2, PET_OPEN
-            n += 1
-        elif shapes[text[i], 1] >= _USUAL and shapes[text[i + 1], 2] >= _USUAL and not second & TAIL:
-            out[n, 0], out[n, 1], out[n, 2] = i, i + 2, GIVEN
-            n += 1
-        if third & HAN and plain3:
-            if words[1, i] & PET:
-                out[n, 0], out[n, 1], out[n, 2] = i, i + 3, PET_WORD
-                n += 1
-            elif opens:
-                out[n, 0], out[n, 1], out[n, 2] = i, i + 3, PET_OPEN
-                n += 1
     return n
+
+
+@numba.njit(cache=True)
+def _in_names(flag):  # type: ignore[no-untyped-def]
+    """Whether a character with these flags may be one of a given name."""
+    return flag & (HAN | BARRED) == HAN
+
+
+@numba.njit(cache=True)
+def _full_names(second, third, fourth):  # type: ignore[no-untyped-def]
+    """The forms of a full name behind a surname, from the flags of the characters that follow."""
+    if not _in_names(second):
+        return 0
+    if not _in_names(third):
+        return _TWO
+    return _TWO | _THREE | (_FOUR if second & SURNAME and _in_names(fourth) else 0)
+
+
+@numba.njit(cache=True)
+def _compound_names(third, fourth):  # type: ignore[no-untyped-def]
+    """The same behind a surname of two characters."""
+    return (_COMPOUND_THREE | (_COMPOUND_FOUR if _in_names(fourth) else 0)) if _in_names(third) else 0
+
+
+@numba.njit(cache=True)
+def _nicknames(before, own, second, third, pair, triple, usual):  # type: ignore[no-untyped-def]
+    """The forms of a nickname of two different characters, or three, from the flags of the characters before and of it,
+    the dictionary's entries of two and of all three, and whether the first two are usual ones of a given name.
+    """
+    longer = _in_names(third)
+    if own & SMALL:
+        return _SMALL | (_SMALL_THREE if longer else 0)
+    tail, opens = second & TAIL, not before & HAN or before & OPENS_PET
+    forms = _TAILED if tail else 0
+    if pair & PET:
+        forms |= _PET
+    elif not tail:
+        forms |= _OPEN if opens else (_GIVEN if usual else 0)
+    if longer:
+        forms |= _PET_THREE if triple & PET else (_OPEN_THREE if opens else 0)
+    return forms
 
 
 @numba.njit(cache=True)
@@ -214,18 +222,12 @@ def features(text, s, e, kind, shapes, words, out):  # type: ignore[no-untyped-d
     return far(text, s, e, kind, shapes, words, out)
 
 
-@numba.njit(cache=True)
-def near(text, s, e, kind, shapes, out):  # type: ignore[no-untyped-def]
-    """The first `NEAR` features: what stands beside the candidate, and its own characters."""
-    g = _group(kind)
+@numba.njit(cache=True, inline="always")
+def _beside(text, s, e, kind, out):  # type: ignore[no-untyped-def]
+    """What stands beside it: 15 features from 0 on."""
+    g, length = _group(kind), e - s
     l1, l2, l3, l4 = text[s - 1], text[s - 2], text[s - 3], text[s - 4]
     r1, r2, r3, r4 = text[e], text[e + 1], text[e + 2], text[e + 3]
-    length = e - s
-    first, last = text[s], text[e - 1]
-    second = text[s + 1] if length > 1 else 0
-    n = 0
-
-    # what stands beside it
     out[0] = _bucket(0, kind, length, 0, 0, 0)
     out[1] = _bucket(1, g, l1, 0, 0, 0)
     out[2] = _bucket(2, g, l1, l2, 0, 0)
@@ -241,13 +243,28 @@ def near(text, s, e, kind, shapes, out):  # type: ignore[no-untyped-def]
     out[12] = _bucket(12, g, l1, l2, r1, r2)
     out[13] = _bucket(13, g, l2, l3, 0, 0)
     out[14] = _bucket(14, g, r2, r3, 0, 0)
-    n = 15
+
+
+@numba.njit(cache=True, inline="always")
+def _given(text, s, e, kind, shapes, first, second):  # type: ignore[no-untyped-def]
+    """Columns `first` and `second` of the shapes of a given name's first and second character; 0 where it has none."""
+    start = s + _surname_length(kind)
+    one = shapes[text[start], first] if e > start else 0
+    return one, shapes[text[start + 1], second] if e > start + 1 else 0
+
+
+@numba.njit(cache=True)
+def near(text, s, e, kind, shapes, out):  # type: ignore[no-untyped-def]
+    """The first `NEAR` features: what stands beside the candidate, and its own characters."""
+    _beside(text, s, e, kind, out)
+    g, n, length = _group(kind), 15, e - s
+    l1, l2, r1, r2 = text[s - 1], text[s - 2], text[e], text[e + 1]
+    first, last = text[s], text[e - 1]
+    second = text[s + 1] if length > 1 else 0
 
     # its own characters, and how usual they are in names
     usual = shapes[first, 0]
-    surname = _surname_length(kind)
-    one = shapes[text[s + surname], 1] if length > surname else 0
-    two = shapes[text[s + surname + 1], 2] if length > surname + 1 else 0
+    one, two = _given(text, s, e, kind, shapes, 1, 2)
     out[n] = _bucket(20, kind, usual, 0, 0, 0)
     out[n + 1] = _bucket(21, kind, one, 0, 0, 0)
     out[n + 2] = _bucket(22, kind, two, 0, 0, 0)
@@ -265,9 +282,7 @@ def near(text, s, e, kind, shapes, out):  # type: ignore[no-untyped-def]
     out[n + 14] = _bucket(34, g, text[e - 2], last, r1, length)
 
     # whether the name may begin earlier or end later, and how usual its characters are anywhere
-    n = 30
-    usual_first = shapes[text[s + surname], 3] if length > surname else 0
-    usual_second = shapes[text[s + surname + 1], 3] if length > surname + 1 else 0
+    n, (usual_first, usual_second) = 30, _given(text, s, e, kind, shapes, 3, 3)
     out[n] = _bucket(70, kind, shapes[l1, 0], shapes[l1, 3] // 2, 0, 0)
     out[n + 1] = _bucket(71, kind, shapes[r1, 2], shapes[r1, 3] // 2, 0, 0)
     out[n + 2] = _bucket(72, kind, one, usual_first, 0, 0)
@@ -282,25 +297,16 @@ def near(text, s, e, kind, shapes, out):  # type: ignore[no-untyped-def]
 def far(text, s, e, kind, shapes, words, out):  # type: ignore[no-untyped-def]
     """The features after the first `NEAR`; returns how many there are in all."""
     g, n, length = _group(kind), NEAR, e - s
-    surname = _surname_length(kind)
-    one = shapes[text[s + surname], 1] if length > surname else 0
-    two = shapes[text[s + surname + 1], 2] if length > surname + 1 else 0
+    one, two = _given(text, s, e, kind, shapes, 1, 2)
     # words of the dictionary in it and across its borders
     own = words[length - 2, s] & 15 if 2 <= length <= 4 else 0
-    left2 = words[0, s - 1] & CLASS
-    left3 = words[1, s - 2] & CLASS
-    left3b = words[1, s - 1] & CLASS
-    right2 = words[0, e - 1] & CLASS
-    right3 = words[1, e - 1] & CLASS
+    left2, left3, left3b = words[0, s - 1] & CLASS, words[1, s - 2] & CLASS, words[1, s - 1] & CLASS
+    right2, right3 = words[0, e - 1] & CLASS, words[1, e - 1] & CLASS
     right3b = words[1, e - 2] & CLASS if length > 1 else 0
-    head = words[0, s] & CLASS if length > 2 else 0
-    tail = words[0, e - 2] & CLASS if length > 2 else 0
-    longer = words[length - 1, s] & CLASS if length < 4 else 0
-    wider = words[length - 1, s - 1] & CLASS if length < 4 else 0
-    before2 = words[0, s - 2] & CLASS
-    before3 = words[1, s - 3] & CLASS
-    after2 = words[0, e] & CLASS
-    after3 = words[1, e] & CLASS
+    head, tail = (words[0, s] & CLASS, words[0, e - 2] & CLASS) if length > 2 else (0, 0)
+    longer, wider = (words[length - 1, s] & CLASS, words[length - 1, s - 1] & CLASS) if length < 4 else (0, 0)
+    before2, before3 = words[0, s - 2] & CLASS, words[1, s - 3] & CLASS
+    after2, after3 = words[0, e] & CLASS, words[1, e] & CLASS
     left, right = max(left2, left3, left3b, wider), max(right2, right3, right3b, longer)
     out[n] = _bucket(40, kind, own, 0, 0, 0)
     out[n + 1] = _bucket(41, g, left2, 0, 0, 0)
@@ -314,8 +320,7 @@ def far(text, s, e, kind, shapes, words, out):  # type: ignore[no-untyped-def]
     out[n + 9] = _bucket(49, g, before2, before3, 0, 0)
     out[n + 10] = _bucket(50, g, after2, after3, 0, 0)
     out[n + 11] = _bucket(51, kind, one // 2, two // 2, own, (left > 0) * 2 + (right > 0))
-    whole_head = words[0, s] & 15 if length > 2 else 0
-    whole_tail = words[0, e - 2] & 15 if length > 2 else 0
+    whole_head, whole_tail = (words[0, s] & 15, words[0, e - 2] & 15) if length > 2 else (0, 0)
     out[n + 12] = _bucket(52, kind, whole_head, one, two, 0)
     out[n + 13] = _bucket(53, kind, whole_tail, shapes[text[s], 0], two, 0)
     n += 14

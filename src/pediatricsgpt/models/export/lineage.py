@@ -7,7 +7,6 @@ described: it is not what this model was made from.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
@@ -16,6 +15,7 @@ from pediatricsgpt.errors import UserError
 from pediatricsgpt.manifest import Manifest, read_manifest, versions
 from pediatricsgpt.models.export.licence import UNKNOWN, Licence, licence_of
 from pediatricsgpt.models.export.origin import RECIPE, Origin
+from pediatricsgpt.models.opening import read_object
 
 LINEAGE = "lineage.json"
 _BASE = "base"
@@ -217,12 +217,4 @@ def portable(value: Any) -> Any:
 
 
 def _json(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError("no JSON object")
-    except ValueError as error:
-        raise UserError(f"damaged JSON ({error}); run its step again", path) from error
-    return found
+    return read_object(path, again="run its step again") if path.is_file() else None
