@@ -1,0 +1,99 @@
+"""One endpoint from the command line: the options that every command with a model at an address shares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pediatricsgpt.errors import UserError
+
+if TYPE_CHECKING:
+    from pediatricsgpt.endpoint.settings import TeacherSettings
+
+Api = Annotated[
+    str | None, typer.Option("--api", help="An OpenAI-compatible address, up to and with /v1.", show_default=False)
+]
+ApiModel = Annotated[str | None, typer.Option("--model", help="The model's name at that address.", show_default=False)]
+KeyEnv = Annotated[
+    str | None, typer.Option("--key-env", help="Environment variable that holds the key.", show_default=False)
+]
+AllowExternal = Annotated[
+    bool,
+    typer.Option(
+        "--allow-external", help="Questions and answers may leave this machine; see to it that no patient is in them."
+    ),
+]
+Concurrency = Annotated[int, typer.Option("--concurrency", min=1, help="Requests on their way at one time.")]
+MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="Longest answer, in tokens.")]
+RequestsPerMinute = Annotated[
+    float | None, typer.Option("--requests-per-minute", min=0.01, help="Rate limit.", show_default=False)
+]
+PriceInput = Annotated[float, typer.Option("--price-input", min=0, help="Price of a million input tokens.")]
+PriceOutput = Annotated[float, typer.Option("--price-output", min=0, help="Price of a million output tokens.")]
+Currency = Annotated[str, typer.Option("--currency", help="Currency of the prices.")]
+BudgetTokens = Annotated[
+    int | None, typer.Option("--budget-tokens", min=1, help="Stop before more tokens are paid for.", show_default=False)
+]
+BudgetMoney = Annotated[
+    float | None, typer.Option("--budget-money", min=0.0001, help="The same in money.", show_default=False)
+]
+
+_OPTIONS = {"base_url": "--api", "model": "--model"}
+
+
+def settings_of(
+    api: str | None,
+    model: str | None,
+    key_env: str | None = None,
+    allow_external: bool = False,
+    concurrency: int = 4,
+    **others: Any,
+) -> TeacherSettings:
+    """The settings of one endpoint.
+
+    Args:
+        api: its address.
+        model: the model's name there.
+        key_env: environment variable that holds the key.
+        allow_external: whether text may leave this machine.
+        concurrency: requests on their way at one time.
+        others: further fields of `TeacherSettings` by their names (temperature, max_tokens, budget_tokens, …).
+
+    Raises:
+        UserError: the address or the model is missing, or a value is not as it must be; the option is named.
+    """
+    from pydantic import ValidationError
+
+    from pediatricsgpt.endpoint.settings import TeacherSettings
+
+    if not api:
+        raise UserError("an address is needed, for example --api http://127.0.0.1:8000/v1", "--api")
+    if not model:
+        raise UserError(f"which model at {api}? Name it with --model", "--model")
+    given = {"key_env": key_env, "allow_external": allow_external, "concurrency": concurrency, **others}
+    try:
+        return TeacherSettings(base_url=api, model=model, **given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0]) if first["loc"] else ""
+        option = _OPTIONS.get(field, f"--{field.replace('_', '-')}")
+        raise UserError(first["msg"].removeprefix("Value error, "), option) from error
+
+
+def check_may_leave(settings: TeacherSettings, setting: str = "--allow-external") -> None:
+    """Find out before any work whether text may go to this address.
+
+    Args:
+        settings: of the endpoint.
+        setting: what allows it, in the words of where it stands.
+
+    Raises:
+        UserError: the address is not on this machine, and nobody has allowed that.
+    """
+    if settings.external and not settings.allow_external:
+        raise UserError(
+            f"{settings.base_url} is not on this machine; if no patient is in the questions and answers, allow it with "
+            f"{setting}",
+            "--api",
+        )
