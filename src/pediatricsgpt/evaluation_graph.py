@@ -11,68 +11,29 @@ any model that can be asked     -> evaluation/rubrics/MODEL, evaluation/consulta
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pediatricsgpt import evaluation_work
 from pediatricsgpt.corpus_graph import dump, modules
-from pediatricsgpt.evaluation.settings import MODELS, BenchmarkSettings, EvaluationSettings, ModelUnderTest
-from pediatricsgpt.progress import progress
+from pediatricsgpt.evaluation.settings import MODELS, BenchmarkSettings, EvaluationSettings
+from pediatricsgpt.evaluation_work import Subject
 from pediatricsgpt.recipe import Comparison, Recipe
 from pediatricsgpt.run import Context, Node
 from pediatricsgpt.teachers import identity
-from pediatricsgpt.training_sets import HELD_OUT, ROWS, VALIDATION
+from pediatricsgpt.training_sets import HELD_OUT
+
+if TYPE_CHECKING:
+    pass
 
 if TYPE_CHECKING:
     pass
 
 ROOM = "evaluation"
 HELD_OUT_BENCHMARK = "held_out"
-_TRAINING_SETS = ("corpus/cpt", "corpus/sft", "corpus/preferences", "corpus/experts")
-_ASKED = "asked"
-"""Folder of a run with what endpoints were paid for in its evaluation, outside the steps that are made anew"""
-_OF_ANSWERS = ("max_items", "max_new_tokens", "repetition_penalty", "batch_size", "metrics")
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A model that is measured: one that this run makes, or another."""
-
-    name: str
-    other: ModelUnderTest | None = None
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Nodes that hold its weights. An adapter's folder does not hold the weights below it."""
-        if self.other is not None:
-            return ()
-        return (self.name, "dfpo") if self.name == "experts" else (self.name,)
-
-    @property
-    def identity(self) -> Any:
-        """What its answers depend on, besides the weights that lie in files."""
-        if self.other is None:
-            return self.name
-        return {"name": self.name, "model": self.other.model, "api": self.other.api and identity(self.other.api)}
-
-    def files(self, folder: Path) -> list[Path]:
-        """Outside files with its weights."""
-        if self.other is None or self.other.model is None:
-            return []
-        path = (folder / self.other.model).expanduser()
-        return [path] if path.exists() else []
-
-    @property
-    def answers_itself(self) -> bool:
-        """Whether it can be asked something new; of a peer there is only what it once answered."""
-        return self.other is None or self.other.answers is None
-
-    @property
-    def local(self) -> bool:
-        """Whether its weights are loaded here."""
-        return self.other is None or self.other.model is not None
+_OF_ANSWERS = ("failed_as_empty", "max_items", "max_new_tokens", "repetition_penalty", "batch_size", "metrics")
 
 
 def nodes(recipe: Recipe | Comparison, recipe_folder: Path) -> list[Node]:
@@ -97,7 +58,7 @@ def own_nodes(recipe: Recipe) -> list[Node]:
             (model, HELD_OUT, "corpus/cpt", *(("dfpo",) if model == "experts" else ())),
             {**deciding, "seed": recipe.seed, "threads": recipe.threads},
             modules("evaluation.evaluate"),
-            partial(_evaluate, model),
+            partial(evaluation_work.evaluate, model),
             trains=True,
         )
         for model in MODELS
@@ -126,7 +87,7 @@ def _benchmark_nodes(recipe: Recipe | Comparison, recipe_folder: Path, subjects:
                 (HELD_OUT,),
                 {**common, "held_out": settings.held_out, "model": subject.identity},
                 modules("evaluation.measure", "models.remote"),
-                partial(_measure_held_out, subject),
+                partial(evaluation_work.measure_held_out, subject),
                 files=partial(subject.files, recipe_folder),
                 trains=subject.local,
             )
@@ -140,7 +101,7 @@ def _benchmark_nodes(recipe: Recipe | Comparison, recipe_folder: Path, subjects:
             subject.inputs,
             {**common, "benchmark": dump(benchmark), "model": subject.identity},
             modules("evaluation.measure", "models.remote"),
-            partial(_measure, benchmark, subject),
+            partial(evaluation_work.measure, benchmark, subject),
             files=partial(_files, benchmark, subject, recipe_folder, given),
             trains=subject.local and not given,
         )
@@ -155,14 +116,14 @@ def _contamination_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
     return [
         Node(
             f"{ROOM}/contamination/{benchmark.title}",
-            _TRAINING_SETS,
+            evaluation_work.TRAINING_SETS,
             {
                 "benchmark": dump(benchmark),
                 "max_items": recipe.evaluation.max_items,
                 "decontaminate": dump(recipe.corpus.decontaminate),
             },
             modules("evaluation.contamination", "evaluation.benchmarks"),
-            partial(_contamination, benchmark),
+            partial(evaluation_work.contamination, benchmark),
             files=partial(_files, benchmark, Subject(""), recipe_folder, ()),
         )
         for benchmark in recipe.evaluation.files_of_its_own
@@ -191,8 +152,8 @@ def _judge_nodes(
                     "judges": [identity(one) for one in judge.judges],
                     "seed": recipe.seed,
                 },
-                modules("evaluation.judge"),
-                partial(_judge, a, b, inputs),
+                modules("evaluation.judge.compare"),
+                partial(evaluation_work.judge, a, b, inputs),
                 files=partial(list, validation),
             )
         )
@@ -227,44 +188,59 @@ def _answers_node(benchmark: str, model: str, there: set[str]) -> str | None:
 
 
 def _rubric_nodes(recipe: Recipe | Comparison, recipe_folder: Path, subjects: Sequence[Subject]) -> list[Node]:
-    return []
+    rubrics = recipe.evaluation.rubrics
+    if rubrics is None:
+        return []
+    own = [recipe_folder / rubrics.path] if rubrics.path else []
+    settings = {**dump(rubrics), "judge": identity(rubrics.judge), **_of_answers(recipe.evaluation)}
+    return [
+        _asking_node(
+            "rubrics",
+            recipe,
+            subject,
+            settings,
+            modules("evaluation.rubrics.run"),
+            own,
+            recipe_folder,
+            evaluation_work.rubrics,
+        )
+        for subject in subjects
+        if subject.answers_itself
+    ]
 
 
 def _consultation_nodes(recipe: Recipe | Comparison, recipe_folder: Path, subjects: Sequence[Subject]) -> list[Node]:
-    return []
+    consultations = recipe.evaluation.consultations
+    if consultations is None:
+        return []
+    own = [recipe_folder / consultations.cards] if consultations.cards else []
+    caregiver = consultations.caregiver and identity(consultations.caregiver)
+    settings = {**dump(consultations), "caregiver": caregiver, **_of_answers(recipe.evaluation)}
+    needed = modules("evaluation.consultation.consult", "evaluation.consultation.caregiver_teacher")
+    return [
+        _asking_node("consultations", recipe, subject, settings, needed, own, recipe_folder, evaluation_work.consult)
+        for subject in subjects
+        if subject.answers_itself
+    ]
 
 
-def _measure_held_out(subject: Subject, context: Context) -> dict[str, Any]:
-    raise NotImplementedError
-
-
-def _measure(benchmark: BenchmarkSettings, subject: Subject, context: Context) -> dict[str, Any]:
-    raise NotImplementedError
-
-
-def _contamination(benchmark: BenchmarkSettings, context: Context) -> dict[str, Any]:
-    raise NotImplementedError
-
-
-def _judge(a: str, b: str, inputs: Sequence[tuple[str, str]], context: Context) -> dict[str, Any]:
-    raise NotImplementedError
-
-
-def _evaluate(model: str, context: Context) -> dict[str, Any]:
-    from pediatricsgpt.evaluation import evaluate
-
-    held_out = context.inputs["corpus/held_out"] / ROWS
-    watched = context.inputs["corpus/cpt"] / VALIDATION
-    texts = watched if watched.is_file() else None
-    settings = context.recipe.evaluation
-    with progress(context.console, f"evaluating {model}", evaluate.workload(held_out, settings, texts)) as advance:
-        return evaluate.evaluate(
-            model,
-            context.inputs[model],
-            held_out,
-            context.folder,
-            settings,
-            context.recipe.seed,
-            advance,
-            texts,
-        )
+def _asking_node(
+    kind: str,
+    recipe: Recipe | Comparison,
+    subject: Subject,
+    settings: dict[str, Any],
+    needed: tuple[str, ...],
+    own: Sequence[Path],
+    recipe_folder: Path,
+    work: Callable[[Subject, Context], dict[str, Any]],
+) -> Node:
+    """A node in which a model is asked something that is in no benchmark."""
+    return Node(
+        f"{ROOM}/{kind}/{subject.name}",
+        subject.inputs,
+        {**settings, "model": subject.identity, "seed": recipe.seed, "threads": recipe.threads},
+        (*needed, *modules("models.remote")),
+        partial(work, subject),
+        files=lambda: [*own, *subject.files(recipe_folder)],
+        trains=subject.local,
+    )

@@ -120,7 +120,8 @@ def _most_plausible(data: bytes, names: Sequence[str]) -> Decoded | None:
 
 def _hides_utf8(data: bytes, found: Decoded) -> bool:
     """True where lines of a seemingly double-byte file are UTF-8: read as GB18030 they are garbage in plain sight."""
-    return any(_line_encoding(line, found.encoding) == "utf-8" for line in data.split(b"\n") if not line.isascii())
+    lines = (line for line in data.split(b"\n") if not line.isascii() and _decoded(line, "utf-8") is not None)
+    return any(_line_encoding(line, found.encoding) == "utf-8" for line in lines)
 
 
 def _line_encoding(line: bytes, usual: str) -> str | None:

@@ -33,7 +33,7 @@ from pediatricsgpt.records import (
 MODELS = ("base", "cpt", "sft", "dfpo", "experts")
 TASKS = ("medkqa", "evidiag", "trerecom")
 SETS = {"cpt": "cpt", "sft": "instruction", "experts": "instruction", "preferences": "preference"}
-PER_TASK = 8
+PER_TASK = 16
 
 _QUESTION = {
     "medkqa": "宝宝两个月，发热三十八度五，要不要马上去医院？",
@@ -102,6 +102,25 @@ def with_corpus(tmp_path: Path, built: tuple[SmallRun, SmallRun]) -> SmallRun:
 def whole(tmp_path: Path, built: tuple[SmallRun, SmallRun]) -> SmallRun:
     """A run that went to its end."""
     return _copied(built[1], tmp_path)
+
+
+@pytest.fixture(scope="session")
+def all_measured(built: tuple[SmallRun, SmallRun], tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
+    """A run with everything that the evaluation room writes, and two models whose answers were given elsewhere."""
+    from . import measured as made
+
+    run = _copied(built[1], tmp_path_factory.mktemp("measured"))
+    models = [{"name": name, "answers": {"cmd": "answers.jsonl"}} for name in ("gpt-4", "huatuo")]
+    recipe = {**_recipe(), "evaluation": {"models": models}}
+    (run.folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, allow_unicode=True), encoding="utf-8")
+    made.write_all(run.folder)
+    return run
+
+
+@pytest.fixture
+def measured(all_measured: SmallRun, tmp_path: Path) -> SmallRun:
+    """The same, to be changed."""
+    return _copied(all_measured, tmp_path / "measured")
 
 
 @pytest.fixture(scope="session")

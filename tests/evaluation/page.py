@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import csv
+import io
+import json
 from html.parser import HTMLParser
+from typing import Any
 
 from pediatricsgpt.evaluation.report import write_report
 
@@ -10,10 +15,11 @@ from .conftest import SmallRun
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 SHAPES = {"path", "line", "rect", "circle"}
+_CSV = "data:text/csv;charset=utf-8;base64,"
 
 
 class Page(HTMLParser):
-    """What a page holds: its text, its ids, and where its elements point."""
+    """What a page holds: its text, its ids, where its elements point, what can be downloaded, and its scripts."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -22,13 +28,26 @@ class Page(HTMLParser):
         self.ids: list[str] = []
         self.links: list[str] = []
         self.text = ""
+        self.policy = ""
+        self.downloads: dict[str, str] = {}
+        self.scripts: list[tuple[dict[str, str | None], str]] = []
+        self.style = ""
         self.feed(html)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.text += " "
-        for name, value in attrs:
+        given = dict(attrs)
+        if tag == "meta" and given.get("http-equiv") == "Content-Security-Policy":
+            self.policy = given["content"] or ""
+        if tag == "script":
+            self.scripts.append((given, ""))
+        if tag == "a" and "download" in given:
+            file, address = str(given["download"]), str(given.pop("href"))
+            assert address.startswith(_CSV)
+            assert self.downloads.setdefault(file, address) == address, f"two files named {file}"
+        for name, value in given.items():
             assert not name.startswith("on"), f"{name} on <{tag}>"
             if name == "id":
                 self.ids.append(value or "")
@@ -46,7 +65,23 @@ class Page(HTMLParser):
         self.text += " "
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self.open[-1:] == ["script"]:
+            given, code = self.scripts[-1]
+            self.scripts[-1] = (given, code + data)
+        elif self.open[-1:] == ["style"]:
+            self.style += data
+        else:
+            self.text += data
+
+    def data(self) -> Any:
+        """What the page's script is given."""
+        (found,) = [code for given, code in self.scripts if given.get("type") == "application/json"]
+        return json.loads(found)
+
+    def csv(self, file: str) -> list[list[str]]:
+        """The lines of a download."""
+        text = base64.b64decode(self.downloads[file].removeprefix(_CSV)).decode("utf-8-sig")
+        return list(csv.reader(io.StringIO(text)))
 
 
 def report(run: SmallRun) -> Page:

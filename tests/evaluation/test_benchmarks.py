@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.evaluation.benchmarks import held_out_items, read_items, without_farewell
+from pediatricsgpt.evaluation.benchmarks import (
+    Item,
+    held_out_benchmark,
+    held_out_items,
+    load_benchmark,
+    read_items,
+    without_farewell,
+)
+from pediatricsgpt.evaluation.settings import BenchmarkSettings
 from tests.rows import instruction, write
 
 WISHES = "不客气，祝宝宝早日康复！"
@@ -90,3 +98,48 @@ def test_own_files_that_are_wrong_name_their_line(tmp_path: Path, line: str, sai
     path.write_text(line + "\n", encoding="utf-8")
     with pytest.raises(UserError, match=said):
         read_items(path)
+
+
+def _held_out(folder: Path) -> Path:
+    rows = [instruction(f"第{number}个问题", "答", split="held_out") for number in range(9)]
+    rows += [instruction(f"第{number}个病例", "答", task="trerecom", split="held_out") for number in range(4)]
+    folder.mkdir(parents=True)
+    return write(folder, "instruction", rows).rename(folder / "rows.parquet")
+
+
+@pytest.mark.parametrize("named", ["run", "run/corpus", "run/corpus/held_out", "run/corpus/held_out/rows.parquet"])
+def test_the_held_out_rows_of_another_run_are_a_benchmark(tmp_path: Path, named: str) -> None:
+    _held_out(tmp_path / "run/corpus/held_out")
+    found = load_benchmark(BenchmarkSettings(name="trerecom", path=named), tmp_path, 3)
+    assert len(found.items) == 3
+    assert {item.task for item in found.items} == {"trerecom"}
+    assert (found.read, found.kept, found.dropped) == (13, 4, {"another task": 9})
+    assert found.left_out == {"beyond max_items": 1}
+
+
+def test_a_folder_without_held_out_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no held_out/rows\.parquet here"):
+        load_benchmark(BenchmarkSettings(name="medkqa", path="."), tmp_path)
+
+
+def test_a_runs_own_tasks_are_one_benchmark_with_the_same_items(tmp_path: Path) -> None:
+    rows = _held_out(tmp_path / "held_out")
+    found = held_out_benchmark(rows, ["medkqa", "trerecom"], 5)
+    assert found.items == held_out_items(rows, ["medkqa", "trerecom"], 5)
+    assert (found.read, found.kept, found.left_out) == (13, 13, {"beyond max_items": 4})
+    with pytest.raises(UserError, match="no held-out item of evidiag"):
+        held_out_benchmark(rows, ["evidiag"], 5)
+
+
+def test_a_prediction_has_the_data_contracts_fields_alone() -> None:
+    item = Item(
+        "1", [{"role": "user", "content": "问"}], "答", group="g", options={"A": "答"}, key=("A",), kind="choice"
+    )
+    assert item.prediction("好", "base") == {
+        "id": "1",
+        "messages": [{"role": "user", "content": "问"}],
+        "reference": "答",
+        "group": "g",
+        "prediction": "好",
+        "model": "base",
+    }

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import jieba
@@ -17,9 +19,9 @@ from nltk.translate.gleu_score import sentence_gleu
 from rouge import Rouge
 
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.evaluation.metrics import METRICS, PROFILES, monotonicity_warnings, score, score_pair
+from pediatricsgpt.evaluation.metrics import METRICS, monotonicity_warnings, score, score_pair
 
-HUATUO = Path(__file__).parents[2] / "../shared/data/distilled/huatuo26m_test.json"
+PROFILES = ("paper", "char")
 BLEU_WEIGHTS = ((1,), (0.5, 0.5), (0.33, 0.33, 0.33), (0.25, 0.25, 0.25, 0.25))
 
 LONG = "宝宝发热三十八度五，精神尚可，建议多饮水，必要时口服布洛芬混悬液，" * 12
@@ -49,6 +51,13 @@ NASTY = [
     ("\ufeff宝宝\u200b发热", "宝宝发热"),
     ("😀👶🏻宝宝", "👶宝宝😀"),
     ("<b>发热</b> http://a.b/c?d=1", "发热 http://a.b/c"),
+    ("發熱、咳嗽的兒童應該儘快就醫檢查", "发热、咳嗽的儿童应该尽快就医检查"),
+    ("\ud800宝宝\udfff", "宝宝\udfff"),
+    ("a\x00b\x00宝宝", "宝宝\x00a"),
+    ("发热\x1c咳嗽\x85腹泻\u2028呕吐", "发热 咳嗽\u3000腹泻\xa0呕吐"),
+    ("5ml/kg, 0.5mg×3次/d, 37.5-38.5℃, A+B", "5 ml/kg×3次，38.5℃，A-B"),
+    (". 。 . . 是", "是 . . ."),
+    (LONG, LONG),
     (LONG, LONG[5:] + "复诊。"),
     ("".join(random.Random(3).sample(LONG, len(LONG))), LONG),
 ]
@@ -112,13 +121,67 @@ def test_generated_texts_score_as_the_reference_stack_does(prediction, reference
     assert_equal_to_reference(prediction, reference)
 
 
-@pytest.mark.skipif(not HUATUO.exists(), reason=f"real texts are not beside this checkout ({HUATUO})")
-def test_real_texts_score_as_the_reference_stack_does():
-    answers = [row["output"][0] for row in json.loads(HUATUO.read_text("utf-8"))]
-    assert len(answers) >= 400
-    for prediction, reference in zip(answers[:200], answers[200:400], strict=True):
-        expected = reference_scores(prediction, reference)
-        assert score_pair(prediction, reference) == pytest.approx(expected, abs=1e-9), prediction
+def real_pairs(shared: Path) -> list[tuple[str, str]]:
+    """Neighbours among real answers and turns, of all lengths, in a seeded order."""
+    texts = set()
+    for name in ("distilled/huatuo26m_test.json", "dialogues/cmtmedqa_test.json"):
+        texts |= set(strings(json.loads((shared / "data" / name).read_text("utf-8"))))
+    chosen = sorted(text for text in texts if len(text) > 10)
+    random.Random(5).shuffle(chosen)
+    return list(zip(chosen[::2], chosen[1::2], strict=False))
+
+
+def strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from strings(each)
+
+
+def assert_real_pairs_equal(pairs: list[tuple[str, str]], profile: str) -> None:
+    found = score(pairs, profile, resamples=1).per_sample
+    assert len(found) == len(pairs)
+    for (prediction, reference), scores in zip(pairs, found, strict=True):
+        expected = reference_scores(prediction, reference, profile)
+        assert all(abs(scores[name] - expected[name]) <= 1e-9 for name in METRICS), (prediction, reference)
+
+
+def test_real_texts_score_as_the_reference_stack_does(shared):
+    pairs = real_pairs(shared)
+    assert_real_pairs_equal(pairs[:150], "paper")
+    assert_real_pairs_equal(pairs[150:200], "char")
+
+
+@pytest.mark.check
+@pytest.mark.parametrize("profile", PROFILES)
+def test_five_thousand_real_pairs_score_as_the_reference_stack_does(shared, profile):
+    pairs = real_pairs(shared)
+    assert len(pairs) >= 5000
+    assert_real_pairs_equal(pairs[:5000], profile)
+
+
+def test_a_text_beyond_the_block_of_the_longest_subsequence_scores_as_the_reference_stack_does():
+    rng = random.Random(6)
+    said, wanted = ("".join(rng.choices("宝宝发热咳嗽腹泻的了不是", k=size)) for size in (1500, 2300))
+    assert score_pair(said, wanted, "char") == pytest.approx(reference_scores(said, wanted, "char"), abs=1e-9)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(TEXTS, TEXTS), max_size=6))
+def test_scores_do_not_depend_on_what_is_scored_beside_them(pairs):
+    found = [score(pairs or [("", "")], "paper", resamples=1).per_sample]
+    assert found[0][: len(pairs)] == [score_pair(*pair) for pair in pairs]
+
+
+def test_scores_do_not_depend_on_the_number_of_threads():
+    pairs = [(f"{LONG * 3}{index}", LONG * 2) for index in range(400)]
+    told: list[tuple[int, int]] = []
+    one = score(pairs, workers=1, resamples=50, progress=lambda done, total: told.append((done, total)))
+    assert one == score(pairs, workers=3, resamples=50)
+    assert len(told) > 3, "one part only: nothing was run side by side"
+    assert told == sorted(set(told))
+    assert told[-1] == (400, 400)
 
 
 def test_scores_computed_by_hand():
@@ -177,20 +240,29 @@ def test_scores_are_the_same_for_the_same_seed_only():
 
 
 def test_signature_says_everything_that_a_score_depends_on():
-    paper = score([("热", "热")]).signature
+    dictionary = hashlib.sha256((Path(jieba.__file__).parent / "dict.txt").read_bytes()).hexdigest()[:12]
+    paper = score([("热", "热"), ("热", "冷")]).signature
     assert paper == (
-        f"pedgpt-metrics:1|profile:paper|cut:jieba-{jieba.__version__}|bleu:cumulative,method3,weights3:0.33|gleu:1-4"
-        "|rouge:rouge-1.0.1,f|distinct:within|empty:0|round:4|interval:percentile,0.95,resamples:1000,seed:17"
+        f"pedgpt-metrics:1|profile:paper|cut:jieba-{jieba.__version__},dict:{dictionary}"
+        "|bleu:nltk,cumulative,method3,weights3:0.33|gleu:nltk,1-4|rouge:rouge-1.0.1,f|distinct:within|empty:score-0"
+        "|round:4|n:2"
+        "|interval:percentile,0.95,resamples:2000,seed:17"
     )
     char = score([("热", "热")], "char", seed=3, resamples=50).signature
     assert "|profile:char|cut:char|" in char
     assert char.endswith("resamples:50,seed:3")
+    assert score([("热", "热")] * 3, "char", groups=["a", "b", "a"]).signature.endswith("|cases:2")
+    corpus = score([("热", "热")], "char-corpus").signature
+    for part in ("|profile:char-corpus|", "|distinct:corpus|", "|empty:other-side-counts|", "distinct:jackknife"):
+        assert part in corpus
 
 
-def test_progress_is_told_after_each_item():
-    calls = []
-    score([("热", "热")] * 3, "char", progress=lambda done, total: calls.append((done, total)))
-    assert calls == [(1, 3), (2, 3), (3, 3)]
+def test_cases_widen_the_interval_of_items_that_repeat_them():
+    pairs = [pair for pair in NASTY if pair[1]]
+    alone, repeated = score(pairs), score(pairs * 3, groups=list(range(len(pairs))) * 3)
+    for name in METRICS:
+        assert repeated.summary[name].low == pytest.approx(alone.summary[name].low)
+        assert repeated.summary[name].high == pytest.approx(alone.summary[name].high)
 
 
 def test_unknown_profile_is_answered_with_the_nearest():
@@ -241,11 +313,11 @@ def test_smoothing_alone_never_breaks_the_order_of_bleu(said, wanted):
 SCRIPT = """
 import os, sys, tempfile
 from pediatricsgpt.evaluation.metrics import score_pair
-assert not {"jieba", "nltk", "rouge", "rich"} & set(sys.modules), "the import is heavy"
+assert not {"jieba", "nltk", "rouge", "rich", "numba"} & set(sys.modules), "the import is heavy"
 score_pair("热", "热", "char")
-assert "jieba" not in sys.modules, "characters need no dictionary"
 before = score_pair("小儿豉翘清热颗粒", "小儿豉翘")
 assert not os.listdir(tempfile.gettempdir()), "something was written"
+assert "jieba" not in sys.modules
 import jieba
 jieba.setLogLevel("ERROR")
 jieba.add_word("小儿豉翘")

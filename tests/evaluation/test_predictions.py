@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.evaluation.predictions import Prediction, read_predictions
+from pediatricsgpt.evaluation.predictions import Prediction, by_id, read_ids, read_predictions
 
 GOOD = {"prediction": "多喝水", "reference": "多喝水，休息"}
 
@@ -23,14 +23,24 @@ def test_bare_pairs_and_full_rows_are_read(tmp_path):
         "department": "儿科",
         "age_band": "infant",
         "model": "m",
+        "group": "patient 3",
         "messages": [{"role": "user", "content": "宝宝发热"}],
         "anything": [1],
     }
     bare, labelled = read_predictions(write(tmp_path / "p.jsonl", GOOD, full))
     assert bare == Prediction("多喝水", "多喝水，休息")
     assert labelled == Prediction(
-        "多喝水", "多喝水，休息", "7", "medkqa", "儿科", "infant", "m", ({"role": "user", "content": "宝宝发热"},)
+        "多喝水",
+        "多喝水，休息",
+        "7",
+        "medkqa",
+        "儿科",
+        "infant",
+        "m",
+        ({"role": "user", "content": "宝宝发热"},),
+        "patient 3",
     )
+    assert labelled.where == f"{tmp_path}/p.jsonl:2"
 
 
 def test_byte_order_mark_blank_lines_and_line_separators_in_text_are_harmless(tmp_path):
@@ -46,7 +56,11 @@ def test_byte_order_mark_blank_lines_and_line_separators_in_text_are_harmless(tm
         ({"prediction": "a"}, "'reference' is missing: scoring compares every prediction with a reference answer"),
         ({"prediction": "a", "referense": "b"}, "there is 'referense': rename it to 'reference'"),
         ({"predicton": "a", "reference": "b"}, "'prediction' is missing; there is 'predicton'"),
-        ({"prediction": None, "reference": "b"}, "'prediction' must be text, not null"),
+        (
+            {"prediction": None, "reference": "b"},
+            "must be text, not null; an answer that failed is either left out or empty text",
+        ),
+        ({**GOOD, "group": 1}, "'group' must be text, not a number"),
         ({"prediction": "a", "reference": ["b"]}, "'reference' must be text, not a list"),
         ({**GOOD, "task": 3}, "'task' must be text, not a number"),
         ({**GOOD, "id": True}, "'id' must be text, not true or false"),
@@ -98,3 +112,33 @@ def test_missing_file_is_answered_with_the_nearest(tmp_path):
         read_predictions(tmp_path / "nowhere" / "p.jsonl")
     with pytest.raises(UserError, match="this is a folder"):
         read_predictions(tmp_path)
+
+
+def test_an_id_that_occurs_twice_is_named_with_both_lines(tmp_path):
+    path = write(tmp_path / "p.jsonl", {**GOOD, "id": 7}, GOOD, GOOD, {**GOOD, "id": "7"})
+    with pytest.raises(UserError, match="the id '7' occurs twice, first in line 1") as error:
+        read_predictions(path)
+    assert error.value.where == f"{path}:4"
+
+
+def test_an_item_without_an_id_cannot_be_set_beside_another(tmp_path):
+    path = write(tmp_path / "p.jsonl", {**GOOD, "id": "a"}, GOOD)
+    with pytest.raises(UserError, match="'id' is missing") as error:
+        by_id(read_predictions(path))
+    assert error.value.where == f"{path}:2"
+
+
+@pytest.mark.parametrize(
+    ("rows", "words", "line"),
+    [
+        ([{"id": "a"}, {"question": "b"}], "expected a JSON object with 'id'", ":2"),
+        ([{"id": "a"}, ["b"]], "expected a JSON object with 'id'", ":2"),
+        ([{"id": "a"}, {"id": "b"}, {"id": "a"}], "the id 'a' occurs twice", ":3"),
+        ([], "the file is empty", ""),
+    ],
+)
+def test_a_file_of_ids_is_checked_too(tmp_path, rows, words, line):
+    path = write(tmp_path / "ids.jsonl", *rows)
+    with pytest.raises(UserError, match=words) as error:
+        read_ids(path)
+    assert error.value.where == f"{path}{line}"

@@ -11,7 +11,7 @@ from pediatricsgpt.evaluation.report.leakage import marked
 from pediatricsgpt.evaluation.report.words import percent
 from pediatricsgpt.records import read_rows, write_json_lines, write_rows
 
-from .conftest import SmallRun, measurement, write_deidentification, write_sets
+from .conftest import PER_TASK, SmallRun, measurement, write_deidentification, write_sets
 from .page import report, words
 
 
@@ -26,7 +26,7 @@ def test_a_group_on_both_sides_turns_the_leakage_statement_red(with_corpus: Smal
 
 def test_groups_are_counted_over_all_sets(whole: SmallRun) -> None:
     text = words(report(whole).text)
-    assert "Yes. 6 groups in training, 8 held out, 0 on both sides." in text
+    assert f"Yes. 6 groups in training, {PER_TASK} held out, 0 on both sides." in text
     assert "cpt, sft, preferences, experts against held_out" in text
 
 
@@ -174,7 +174,7 @@ def test_an_excerpt_is_found_across_punctuation_and_case(text: str, excerpt: str
 
 def test_licences_are_counted_from_the_rows_of_each_set(with_corpus: SmallRun) -> None:
     text = words(report(with_corpus).text)
-    assert "held_out guidelines 24 100.0 % PRC government document no personal data training" in text
+    assert f"held_out guidelines {3 * PER_TASK} 100.0 % PRC government document no personal data training" in text
 
 
 def test_encodings_and_other_counts_of_the_readers_are_shown(with_corpus: SmallRun) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,11 @@ from pediatricsgpt.evaluation.statistics import (
     Interval,
     bootstrap_mean,
     bootstrap_means,
+    bootstrap_ratio,
+    holm,
     paired_bootstrap_difference,
+    paired_p,
+    paired_p_values,
 )
 
 
@@ -19,7 +25,7 @@ def test_the_same_seed_gives_the_same_interval():
 
 def test_interval_is_that_of_a_plain_bootstrap():
     values = np.array([0.0, 1.0, 4.0, 9.0, 16.0])
-    drawn = np.random.default_rng(17).integers(0, 5, size=(1000, 5))
+    drawn = np.random.default_rng(17).integers(0, 5, size=(2000, 5))
     low, high = np.percentile([values[row].mean() for row in drawn], [2.5, 97.5])
     found = bootstrap_mean(values)
     assert (found.mean, found.n) == (6.0, 5)
@@ -104,3 +110,102 @@ def test_unpaired_or_missing_scores_are_refused():
         paired_bootstrap_difference([1.0, 2.0], [1.0])
     with pytest.raises(ValueError, match="n = 0"):
         paired_bootstrap_difference([], [])
+
+
+def test_groups_of_one_item_each_draw_as_items_do():
+    values = np.random.default_rng(6).random((30, 2))
+    grouped = bootstrap_means(values, groups=[f"case {index}" for index in range(30)])
+    for alone, one in zip(bootstrap_means(values), grouped, strict=True):
+        assert (one.mean, one.low, one.high, one.n) == pytest.approx((alone.mean, alone.low, alone.high, 30))
+
+
+def test_drawing_cases_is_a_plain_bootstrap_of_whole_cases():
+    cases = [[1.0, 3.0], [5.0], [0.0, 0.0, 6.0]]
+    values = [value for case in cases for value in case]
+    groups = [name for name, case in zip("xyz", cases, strict=True) for _ in case]
+    drawn = np.random.default_rng(17).integers(0, 3, size=(2000, 3))
+    means = [np.concatenate([cases[case] for case in row]).mean() for row in drawn]
+    found = bootstrap_mean(values, groups=groups)
+    assert (found.mean, found.n) == (2.5, 6)
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(means, [2.5, 97.5])))
+    order = [3, 0, 5, 2, 1, 4]
+    mixed = bootstrap_mean([values[place] for place in order], groups=[groups[place] for place in order])
+    assert mixed.mean == pytest.approx(2.5)
+
+
+def test_items_that_repeat_a_case_do_not_narrow_the_interval():
+    cases = np.random.default_rng(7).normal(size=40)
+    once, thrice = bootstrap_mean(cases), bootstrap_mean(np.repeat(cases, 3), groups=list(np.repeat(range(40), 3)))
+    assert (thrice.low, thrice.high) == pytest.approx((once.low, once.high))
+    naive = bootstrap_mean(np.repeat(cases, 3))
+    assert naive.high - naive.low < 0.7 * (once.high - once.low)
+
+
+def test_one_case_has_an_interval_of_no_width_and_wrong_groups_are_refused():
+    assert bootstrap_mean([1.0, 2.0], groups=["a", "a"]) == Interval(1.5, 1.5, 1.5, 2)
+    with pytest.raises(ValueError, match="1 groups for 2 items"):
+        bootstrap_mean([1.0, 2.0], groups=["a"])
+
+
+def test_five_cases_are_too_few_for_a_verdict_however_many_items_they_have():
+    a, b, groups = [1.0] * 50, [0.0] * 50, [index % 5 for index in range(50)]
+    assert paired_bootstrap_difference(a, b, groups=groups).verdict == "no verdict"
+    assert paired_bootstrap_difference(a, b).verdict == "better"
+
+
+def test_ratio_over_cases_equals_the_ratio_of_their_sums():
+    found = bootstrap_ratio([1, 1, 4, 2], [2, 2, 4, 4], groups=["a", "a", "b", "c"])
+    assert found.mean == pytest.approx(8 / 12)
+    whole = bootstrap_ratio([2, 4, 2], [4, 4, 4])
+    assert (found.low, found.high, found.n) == (pytest.approx(whole.low), pytest.approx(whole.high), 4)
+
+
+def test_sign_flip_p_is_that_of_all_flips_written_out():
+    differences = [0.3, -0.1, 0.4, 0.4, 0.0, -0.2, 0.5]
+    observed = abs(sum(differences))
+    flips = list(product((1, -1), repeat=7))
+    beyond = sum(abs(sum(s * d for s, d in zip(signs, differences, strict=True))) >= observed - 1e-9 for signs in flips)
+    assert paired_p(differences, [0.0] * 7) == pytest.approx(beyond / len(flips))
+
+
+def test_random_flips_agree_with_a_t_test_where_that_holds():
+    from scipy.stats import ttest_1samp
+
+    for shift in (0.0, 0.15, 0.3):
+        differences = np.random.default_rng(8).normal(shift, 1.0, size=150)
+        expected = ttest_1samp(differences, 0.0).pvalue
+        assert paired_p(list(differences), [0.0] * 150) == pytest.approx(expected, abs=0.02)
+
+
+def test_p_is_two_sided_seeded_and_one_where_nothing_differs():
+    rng = np.random.default_rng(9)
+    a, b = list(rng.random(40)), list(rng.random(40))
+    assert paired_p(a, b) == paired_p(b, a) == paired_p(a, b)
+    assert paired_p(a, a) == 1.0
+    assert paired_p([2.0] * 40, [1.0] * 40) == 1 / 10_001
+    with pytest.raises(ValueError, match="n = 0"):
+        paired_p([], [])
+
+
+def test_p_values_under_the_null_are_uniform():
+    differences = np.random.default_rng(10).normal(size=(30, 400))
+    found = np.sort(paired_p_values(differences, flips=500))
+    assert np.abs(found - (np.arange(400) + 0.5) / 400).max() < 0.07
+
+
+def test_p_over_cases_flips_whole_cases():
+    rng = np.random.default_rng(11)
+    cases = rng.normal(0.5, 1.0, size=12)
+    repeated = list(np.repeat(cases, 10))
+    groups = list(np.repeat(range(12), 10))
+    assert paired_p(repeated, [0.0] * 120, groups) == paired_p(list(cases), [0.0] * 12)
+    assert paired_p(repeated, [0.0] * 120) < paired_p(repeated, [0.0] * 120, groups)
+
+
+def test_holm_is_the_step_down_written_out():
+    # Sorted .005 .01 .03 .04: times 4, 3, 2, 1 and never falling.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+    assert holm([0.7, 0.9]) == [1.0, 1.0]
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        holm([float("nan")])

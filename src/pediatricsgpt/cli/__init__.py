@@ -11,7 +11,21 @@ from typing import Annotated
 import typer
 
 from pediatricsgpt import __version__, processes
-from pediatricsgpt.cli import corpus, export, models, recipes, runs, training
+from pediatricsgpt.cli import (
+    compare,
+    consult,
+    corpus,
+    export,
+    generate,
+    judge,
+    models,
+    recipes,
+    rubrics,
+    runs,
+    score,
+    training,
+    validate_judge,
+)
 from pediatricsgpt.cli.common import errors
 from pediatricsgpt.errors import UserError
 
@@ -25,19 +39,24 @@ app = typer.Typer(
 )
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(training.app, name="train")
+app.add_typer(rubrics.app, name="rubrics")
 app.add_typer(recipes.app, name="recipe")
 for _command in (
     runs.run,
     runs.plan,
     runs.report,
     training.preview,
-    models.generate,
-    models.score,
+    generate.generate,
+    score.score,
+    judge.judge,
+    validate_judge.validate_judge,
+    consult.consult,
+    compare.compare,
     models.chat,
     export.export,
     recipes.env,
 ):
-    app.command()(_command)
+    app.command(_command.__name__.replace("_", "-"))(_command)
 
 _STOPPED = 130  # what a shell gives a program that Ctrl-C ended
 

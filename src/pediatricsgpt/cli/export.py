@@ -34,10 +34,10 @@ def export(
     import json
     import sys
 
-    from pediatricsgpt.cli.models import _quiet
+    from pediatricsgpt.cli.generate import quiet
     from pediatricsgpt.manifest import disk_errors
 
-    _quiet()
+    quiet()
     # Libraries that greet on the standard output (DeepSpeed) must not stand in what a script reads.
     with contextlib.redirect_stdout(sys.stderr), disk_errors(out):
         from pediatricsgpt.models.export import ExportSettings

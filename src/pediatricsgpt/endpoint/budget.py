@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pediatricsgpt.endpoint.request import Answer, Failure, Request
+from pediatricsgpt.endpoint.request import Answer, Failure, Request, json_schema
 from pediatricsgpt.endpoint.settings import TeacherSettings
 from pediatricsgpt.errors import UserError
 
@@ -69,7 +69,7 @@ def tokens_of(text: str) -> int:
 
 def request_tokens(request: Request) -> int:
     """Estimated input tokens of a request."""
-    schema = tokens_of(str(request.schema.model_json_schema())) if request.schema else 0
+    schema = tokens_of(str(json_schema(request.schema))) if request.schema else 0
     return schema + sum(tokens_of(str(turn["content"])) + _MESSAGE_TOKENS for turn in request.messages)
 
 
@@ -140,9 +140,10 @@ class Budget:
         usage, settings = self.usage, self.settings
         bound = f"{settings.budget_tokens} tokens" if settings.budget_tokens else ""
         money = f"{settings.budget_money} {settings.currency}" if settings.budget_money else ""
+        paid = f" and {usage.money:.4f} {settings.currency}" if settings.price_input or settings.price_output else ""
         message = (
             f"the budget of {' and '.join(filter(None, (bound, money)))} allows no further request: "
-            f"{usage.tokens} tokens and {usage.money:.4f} {settings.currency} spent, {len(done)} requests answered; "
+            f"{usage.tokens} tokens{paid} spent, {len(done)} requests answered; "
             "nothing is lost, run again to go on, or raise the budget"
         )
         return BudgetReached(message, done, usage)

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from pediatricsgpt.endpoint.budget import Budget, Usage, price, request_tokens, tokens_of
 from pediatricsgpt.endpoint.cache import AnswerCache
 from pediatricsgpt.endpoint.connection import Refused, Session, Spent, Transient, complaint
-from pediatricsgpt.endpoint.request import Answer, Failure, InvalidAnswer, Request, parse, without_thoughts
+from pediatricsgpt.endpoint.request import Answer, Failure, InvalidAnswer, Request, json_schema, parse, without_thoughts
 from pediatricsgpt.endpoint.settings import TeacherSettings
 from pediatricsgpt.errors import UserError
 
@@ -349,7 +349,7 @@ def _key(settings: TeacherSettings) -> str | None:
 
 def _response_format(request: Request) -> dict[str, Any]:
     assert request.schema is not None
-    schema = request.schema.model_json_schema()
+    schema = json_schema(request.schema)
     return {"type": "json_schema", "json_schema": {"name": request.schema.__name__, "schema": schema, "strict": False}}
 
 

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -45,7 +46,7 @@ class Request:
 
     def key(self, settings: TeacherSettings) -> str:
         """SHA-256 of everything that the answer depends on: address, model, text, sampling, form of the answer."""
-        form = self.schema.model_json_schema() if self.schema else None
+        form = json_schema(self.schema) if self.schema else None
         asked = {"base_url": settings.base_url, **self.body(settings), "schema": form}
         canonical = json.dumps(asked, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
@@ -56,6 +57,12 @@ class Request:
         content = f"{last['content']}\n\n{_REPAIR.format(problem=problem)}"
         messages = [*before, {"role": last["role"], "content": content}]
         return Request(messages, self.schema, self.deidentified, self.max_tokens)
+
+
+@cache
+def json_schema(schema: type[BaseModel]) -> dict[str, Any]:
+    """The form of an answer as JSON schema; made once for each class, because every request needs it."""
+    return schema.model_json_schema()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.evaluation.benchmarks import Item, held_out_items
+from pediatricsgpt.evaluation.answering import answer_items
+from pediatricsgpt.evaluation.benchmarks import held_out_items
 from pediatricsgpt.evaluation.likelihood import choose_rows, held_out_loss, text_loss
 from pediatricsgpt.evaluation.routing import has_experts, routing
 from pediatricsgpt.evaluation.scoring import score_file
 from pediatricsgpt.evaluation.settings import EvaluationSettings
-from pediatricsgpt.models.answers import Prompt, answer_all
 from pediatricsgpt.models.engine import Engine, Sampling
 from pediatricsgpt.models.load import Loaded, load
-from pediatricsgpt.records import read_rows, write_json_lines
+from pediatricsgpt.records import read_rows
 
 PREDICTIONS = "predictions.jsonl"
 SCORES = "scores.json"
@@ -63,7 +63,7 @@ def evaluate(
     sampling = Sampling(settings.max_new_tokens, repetition_penalty=settings.repetition_penalty)
     engine = Engine(loaded, sampling, settings.batch_size)
     fitting = [item for item in items if engine.fits(item.messages)]
-    predict(engine, fitting, folder / PREDICTIONS, name, advance)
+    answer_items(engine, fitting, folder / PREDICTIONS, name, advance)
     advance(len(items) - len(fitting))
     scores = score_file(folder / PREDICTIONS, profile=settings.metrics).to_dict()
     scores["path"] = PREDICTIONS
@@ -81,23 +81,6 @@ def _texts(
     found = text_loss(loaded, rows, seed, advance=advance)
     (folder / TEXT_LOSS).write_text(json.dumps(found.as_dict(), ensure_ascii=False, indent=1), encoding="utf-8")
     return {"text_rows": found.whole["rows"], "text_tokens": found.whole["tokens"]}
-
-
-def predict(
-    engine: Engine,
-    items: Sequence[Item],
-    out: Path,
-    name: str,
-    advance: Callable[[int], None] = lambda _: None,
-) -> None:
-    """Answer items and write a predictions file. Answers are kept beside it until it is whole, so a kill loses none."""
-    kept = out.with_name(out.name + ".answers")
-    prompts = [Prompt(item.id, item.messages) for item in items]
-    answers = answer_all(engine, prompts, kept, advance)
-    partial = out.with_name(out.name + ".partial")
-    write_json_lines(partial, [item.prediction(answer, name) for item, answer in zip(items, answers, strict=True)])
-    partial.replace(out)
-    kept.unlink()
 
 
 def workload(held_out: Path, settings: EvaluationSettings, texts: Path | None = None) -> int:

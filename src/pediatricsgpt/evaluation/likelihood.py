@@ -12,8 +12,9 @@ from typing import Any
 
 from pediatricsgpt.evaluation.benchmarks import spread
 from pediatricsgpt.evaluation.statistics import Difference, Verdict, bootstrap_ratio, paired_bootstrap_difference
-from pediatricsgpt.models.encode import IGNORED, Encoded, encode_dialogue, encode_text
+from pediatricsgpt.models.encode import IGNORED, Encoded, encode_answer, encode_dialogue, encode_text
 from pediatricsgpt.models.load import Loaded
+from pediatricsgpt.records import Message
 
 _TEXT_WINDOW = 2048
 """Longest piece of a text that is read at once, where the model would take more: it bounds the memory"""
@@ -146,6 +147,61 @@ def text_loss(
     return TextLoss(_perplexity(items, seed), forms, sources, window, items)
 
 
+def answer_losses(
+    loaded: Loaded, pairs: Sequence[tuple[Sequence[Message], str]], batch_tokens: int = 4096
+) -> list[tuple[float, int] | None]:
+    """How surprised a model is by given answers: (summed negative log-likelihood in nats, tokens) of each.
+
+    The tokens are those that training teaches of an answer, its end included. None for an answer that does not fit
+    the model's window together with its prompt.
+
+    Args:
+        pairs: a dialogue that ends with the user, and an answer to it.
+        batch_tokens: sequences are taken together up to this many tokens, padding included; it bounds the memory.
+    """
+    window = _window(loaded)
+    encoded = []
+    for prompt, answer in pairs:
+        asked, told = encode_answer(loaded.tokenizer, prompt, Message(role="assistant", content=answer))
+        encoded.append(Encoded([*asked, *told], [IGNORED] * len(asked) + told))
+    fitting = [place for place, item in enumerate(encoded) if len(item.input_ids) <= window]
+    found = dict(zip(fitting, _measured(loaded, [encoded[place] for place in fitting], batch_tokens), strict=True))
+    return [found.get(place) for place in range(len(pairs))]
+
+
+def next_log_probabilities(
+    loaded: Loaded,
+    starts: Sequence[Sequence[int]],
+    endings: Sequence[Sequence[Sequence[int]]],
+    batch_tokens: int = 4096,
+) -> list[list[float]]:
+    """Log-probability in nats of each ending behind its start, summed over the ending's tokens.
+
+    A start is read once for all of its endings that have one token.
+
+    Args:
+        starts: token ids that are given.
+        endings: for each start, token ids of what may follow, one or more each.
+        batch_tokens: as in `answer_losses`.
+    """
+    import torch
+
+    wanted: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+    for place, (start, some) in enumerate(zip(starts, endings, strict=True)):
+        for number, ending in enumerate(some):
+            wanted.setdefault((*start, *ending[:-1]), []).append((place, number))
+    found = [[0.0] * len(some) for some in endings]
+    contexts = [Encoded(list(ids), []) for ids in sorted(wanted, key=lambda ids: (len(ids), ids))]
+    for batch in _batches(contexts, batch_tokens):
+        logits = _logits(loaded, [item.input_ids for item in batch])
+        for row, item in enumerate(batch):
+            for place, number in wanted[tuple(item.input_ids)]:
+                ending, first = endings[place][number], len(starts[place]) - 1
+                told = torch.log_softmax(logits[row, first : first + len(ending)].float(), dim=-1)
+                found[place][number] = float(sum(told[step, token] for step, token in enumerate(ending)))
+    return found
+
+
 def change(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], seed: int) -> Difference | None:
     """How the loss per token changed between two models on the same rows; less is better.
 
@@ -233,17 +289,26 @@ def _losses(loaded: Loaded, batch: Sequence[Encoded]) -> list[tuple[float, int]]
     """Summed loss and number of loss-carrying tokens of each row; rows are padded on the right."""
     import torch
 
-    width = max(len(item.input_ids) for item in batch)
-    device = loaded.model.device
-
-    def padded(values: list[list[int]], filler: int) -> Any:
-        return torch.tensor([row + [filler] * (width - len(row)) for row in values], device=device)
-
-    ids = padded([item.input_ids for item in batch], loaded.tokenizer.pad_token_id)
-    mask = padded([[1] * len(item.input_ids) for item in batch], 0)
-    labels = padded([item.labels for item in batch], IGNORED)[:, 1:]
-    with torch.inference_mode():
-        logits = loaded.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
+    logits = _logits(loaded, [item.input_ids for item in batch])[:, :-1].float()
+    labels = _padded([item.labels for item in batch], IGNORED, loaded.model.device)[:, 1:]
     loss = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
     counts = (labels != IGNORED).sum(dim=1)
     return list(zip(loss.sum(dim=1).tolist(), counts.tolist(), strict=True))
+
+
+def _logits(loaded: Loaded, rows: Sequence[list[int]]) -> Any:
+    """What the model expects behind every token: [rows, longest row, vocabulary]; rows are padded on the right."""
+    import torch
+
+    device = loaded.model.device
+    ids = _padded(rows, loaded.tokenizer.pad_token_id, device)
+    mask = _padded([[1] * len(row) for row in rows], 0, device)
+    with torch.inference_mode():
+        return loaded.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+
+
+def _padded(rows: Sequence[list[int]], filler: int, device: Any) -> Any:
+    import torch
+
+    width = max(map(len, rows))
+    return torch.tensor([row + [filler] * (width - len(row)) for row in rows], device=device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,10 @@ from pediatricsgpt.text import decode
 
 REQUIRED = ("prediction", "reference")
 LABELS = ("task", "department", "age_band")
-OPTIONAL = ("id", *LABELS, "model", "messages")
+OPTIONAL = ("id", *LABELS, "model", "group", "messages")
+
+_NAMED = 3
+"""Ids that a message names at most"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +33,80 @@ class Prediction:
     model: str | None = None
     messages: tuple[Message, ...] | None = None
     """The conversation that was answered"""
+    group: str | None = None
+    """The case that the item belongs to, where several items belong to one"""
+    where: str = field(default="", compare=False, repr=False)
+    """File and line"""
 
 
 def read_predictions(path: str | Path) -> list[Prediction]:
     """Read the predictions to score, one JSON object a line; blank lines and unknown fields are ignored.
 
     Raises:
-        UserError: the file is missing, empty or not UTF-8, or a line is not an object with the text fields
-            `prediction` and `reference`; the file, and where there is one the line, is named.
+        UserError: the file is missing, empty or not UTF-8, a line is not an object with the text fields
+            `prediction` and `reference`, or two lines have one id; the file, and where there is one the line, is named.
     """
     path = Path(path)
     _check_readable(path)
     found = [_parse(row, f"{path}:{line}") for line, row in read_json_lines(path)]
     if not found:
         raise UserError("the file is empty; expected one JSON object per line with 'prediction' and 'reference'", path)
+    _check_ids(found)
     return found
+
+
+def by_id(items: Iterable[Prediction]) -> dict[str, Prediction]:
+    """Predictions by id.
+
+    Raises:
+        UserError: one has none.
+    """
+    found = {}
+    for item in items:
+        if item.id is None:
+            raise UserError("the field 'id' is missing: answers are told apart and set side by side by it", item.where)
+        found[item.id] = item
+    return found
+
+
+def read_ids(path: str | Path) -> list[str]:
+    """The ids that a file of predictions is expected to have: JSON lines with `id`, such as a benchmark's items.
+
+    Raises:
+        UserError: the file is missing, empty or not UTF-8, or a line has no id or that of another line.
+    """
+    path = Path(path)
+    _check_readable(path)
+    found: dict[str, str] = {}
+    for line, row in read_json_lines(path):
+        where = f"{path}:{line}"
+        name = _id(row, where) if isinstance(row, dict) else None
+        if name is None:
+            raise UserError("expected a JSON object with 'id'", where)
+        if name in found:
+            raise UserError(f"the id '{name}' occurs twice, first at {found[name]}", where)
+        found[name] = where
+    if not found:
+        raise UserError("the file is empty; expected one JSON object per line with 'id'", path)
+    return list(found)
+
+
+def first_few(names: Iterable[str]) -> str:
+    """The first names, and how many more there are."""
+    listed = list(names)
+    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
+    return ", ".join(listed[:_NAMED]) + more
+
+
+def _check_ids(items: Iterable[Prediction]) -> None:
+    seen: dict[str, str] = {}
+    for item in items:
+        if item.id is None:
+            continue
+        if item.id in seen:
+            line = seen[item.id].rpartition(":")[2]
+            raise UserError(f"the id '{item.id}' occurs twice, first in line {line}; keep one", item.where)
+        seen[item.id] = item.where
 
 
 def _check_readable(path: Path) -> None:
@@ -87,8 +149,8 @@ def _parse(row: Any, where: str) -> Prediction:
         hint = "; the file seems to be one JSON array" if isinstance(row, list) else ""
         raise UserError(f"expected a JSON object with 'prediction' and 'reference', not {_kind(row)}{hint}", where)
     prediction, reference = (_required_text(row, field, where) for field in REQUIRED)
-    labels = {field: _optional_text(row, field, where) for field in (*LABELS, "model")}
-    return Prediction(prediction, reference, id=_id(row, where), messages=_messages(row, where), **labels)
+    labels = {name: _optional_text(row, name, where) for name in (*LABELS, "model", "group")}
+    return Prediction(prediction, reference, id=_id(row, where), messages=_messages(row, where), where=where, **labels)
 
 
 def _required_text(row: Mapping[str, Any], field: str, where: str) -> str:
@@ -98,7 +160,8 @@ def _required_text(row: Mapping[str, Any], field: str, where: str) -> str:
         raise UserError(f"the field '{field}' is missing{why}{_did_you_mean_field(field, others)}", where)
     value = row[field]
     if not isinstance(value, str):
-        raise UserError(f"the field '{field}' must be text, not {_kind(value)}", where)
+        hint = "; an answer that failed is either left out or empty text" if value is None else ""
+        raise UserError(f"the field '{field}' must be text, not {_kind(value)}{hint}", where)
     return value
 
 

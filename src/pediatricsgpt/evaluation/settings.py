@@ -36,7 +36,7 @@ class BenchmarkSettings(Settings):
 
     name: BenchmarkName
     """What it is, which decides how its files are read: cmd, webmedqa, cmedqa2, cmb, cmexam, medqa-zh, pediabench; own
-    (JSON lines); or one of our held-out tasks from the held_out folder of some run"""
+    (JSON lines, CSV or xlsx); or one of our held-out tasks from the held_out folder of some run"""
     path: str | None = None
     """Its file or folder, relative to the recipe. Nothing is downloaded: without it you are told where it comes from"""
     label: str | None = Field(default=None, pattern=_NAME)
@@ -44,7 +44,7 @@ class BenchmarkSettings(Settings):
     max_items: int | None = Field(default=None, ge=1)
     """Items at most, chosen by a hash of their ids; null takes evaluation.max_items"""
     departments: list[str] | None = None
-    """Only items of these departments, in the file's own words, for example [儿科]"""
+    """Only items of these departments or subjects, in the file's own words, for example [儿科]"""
 
     @property
     def title(self) -> str:
@@ -117,7 +117,7 @@ class RubricSettings(Settings):
     """Your own rubrics (YAML or HealthBench's JSON lines), relative to the recipe; null takes the packaged pediatric
     starter set"""
     max_items: int | None = Field(default=None, ge=1)
-    """Items at most; null grades all"""
+    """Items at most, chosen by a hash of their ids; null grades all"""
 
 
 class ConsultationSettings(Settings):
@@ -155,6 +155,9 @@ class EvaluationSettings(Settings):
     """Above 1 a model repeats itself less; answers are greedy otherwise. 1 changes nothing"""
     batch_size: int = Field(default=16, ge=1)
     """Prompts that are generated together"""
+    failed_as_empty: bool = False
+    """Go on where a server will not answer a question: the answer then counts as empty and is counted. Otherwise the run
+    stops there, and asks these questions again the next time"""
     metrics: Literal["paper", "char"] = "paper"
     """Metric profile: paper (words cut by jieba, the published definitions) or char (characters)"""
     judge: JudgeSettings | None = None

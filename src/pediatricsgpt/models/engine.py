@@ -9,6 +9,8 @@ from threading import Event, Thread
 from typing import Any
 
 from pediatricsgpt.errors import UserError
+from pediatricsgpt.manifest import digest
+from pediatricsgpt.models.answers import CutOff
 from pediatricsgpt.models.encode import encode_prompt, end_of_turn
 from pediatricsgpt.models.load import Loaded, identity
 from pediatricsgpt.records import Message
@@ -18,13 +20,22 @@ from pediatricsgpt.records import Message
 class Sampling:
     """How the next token is chosen. Temperature 0 is greedy: the same prompt gives the same answer.
 
-    Above it, one of the 50 likeliest is drawn. What a model's authors recommend (its `generation_config.json`) is left
-    out, but for the tokens that end an answer: figures of several models are to be those of one way to generate.
+    Above it, one of the 50 likeliest is drawn. With a seed, what is drawn for a prompt follows from the seed and the
+    prompt alone: not from the batch, from what was asked before, or from an interruption. What a model's authors
+    recommend (its `generation_config.json`) is left out, but for the tokens that end an answer: figures of several
+    models are to be those of one way to generate.
     """
 
     max_new_tokens: int = 256
     temperature: float = 0.0
     repetition_penalty: float = 1.0
+    seed: int | None = None
+    """None draws anew each time"""
+
+    @property
+    def signature(self) -> list[float | int | None]:
+        """What an answer depends on: a seed only where something is drawn."""
+        return [self.max_new_tokens, self.temperature, self.repetition_penalty, self.seed if self.temperature else None]
 
 
 class _Stop:
@@ -40,6 +51,31 @@ class _Stop:
 
 
 _LIKELIEST = 50
+
+
+class _Draw:
+    """Draws one of the likeliest tokens, in the form of a logits processor: it leaves the drawn one as the greatest.
+
+    The greatest of logits with Gumbel noise on each is a draw from their softmax. Each row has noise of its own, from
+    the seed and its prompt, so that it does not matter which rows it shares a batch with.
+    """
+
+    def __init__(self, sampling: Sampling, prompts: Sequence[Sequence[int]]) -> None:
+        import torch
+
+        self._temperature = sampling.temperature
+        self._sources: list[Any] = [None] * len(prompts)  # None is the process's own source
+        if sampling.seed is not None:
+            seeds = [int(digest([sampling.seed, list(prompt)])[:15], 16) for prompt in prompts]
+            self._sources = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def __call__(self, ids: Any, scores: Any) -> Any:
+        import torch
+
+        values, places = scores.topk(min(_LIKELIEST, scores.shape[1]))
+        uniform = torch.stack([torch.rand(values.shape[1], generator=source) for source in self._sources])
+        noise = -torch.log(-torch.log(uniform.to(scores.device)))
+        return torch.full_like(scores, -torch.inf).scatter(1, places, values / self._temperature + noise)
 
 
 @contextmanager
@@ -70,9 +106,9 @@ class Engine:
         self._window = getattr(loaded.model.config, "max_position_embeddings", None)
 
     @property
-    def signature(self) -> list[str | int]:
+    def signature(self) -> list[Any]:
         """What an answer depends on besides its prompt."""
-        return [self._identity, str(self._sampling), self._batch_size]
+        return [self._identity, self._sampling.signature, self._batch_size]
 
     def answers(
         self, prompts: Sequence[Sequence[Message]], done: Iterable[int] = ()
@@ -106,7 +142,7 @@ class Engine:
 
         def work() -> None:
             try:
-                self._generate_ids(inputs, torch.ones_like(inputs), streamer, stopped)
+                self._generate_ids(inputs, torch.ones_like(inputs), [ids], streamer, stopped)
             except Exception as error:  # noqa: BLE001 (raised again below, in the thread that waits for the text)
                 failed.append(error)
                 streamer.end()
@@ -141,39 +177,52 @@ class Engine:
         device = self._model.device
         ids = torch.tensor([[pad] * (width - len(row)) + row for row in batch], device=device)
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in batch], device=device)
-        output = self._generate_ids(ids, mask)
-        texts: list[str] = self._tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
-        return [text.rstrip("\ufffd").strip() for text in texts]  # the limit may fall inside a character
+        output = self._generate_ids(ids, mask, batch)[:, width:]
+        ended = torch.isin(output, torch.tensor(self._end_tokens(), device=device)).any(dim=1).tolist()
+        texts: list[str] = self._tokenizer.batch_decode(output, skip_special_tokens=True)
+        said = [text.rstrip("\ufffd").strip() for text in texts]  # the limit may fall inside a character
+        return [text if whole else CutOff(text) for text, whole in zip(said, ended, strict=True)]
 
-    def _generate_ids(self, ids: Any, mask: Any, streamer: Any = None, stopped: Event | None = None) -> Any:
+    def _generate_ids(
+        self,
+        ids: Any,
+        mask: Any,
+        prompts: Sequence[Sequence[int]],
+        streamer: Any = None,
+        stopped: Event | None = None,
+    ) -> Any:
         import torch
         from transformers import StoppingCriteriaList
 
-        sampling = self._sampling
-        greedy: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-        drawn = {"do_sample": True, "temperature": sampling.temperature, "top_k": _LIKELIEST}
         ends = self._end_tokens()
         with torch.inference_mode(), _without_defaults(self._model):
             return self._model.generate(
                 input_ids=ids,
                 attention_mask=mask,
-                max_new_tokens=sampling.max_new_tokens,
-                logits_processor=self._penalty(ids.shape[1]),
+                max_new_tokens=self._sampling.max_new_tokens,
+                do_sample=False,  # where a token is drawn, `_Draw` does it
+                logits_processor=self._processors(ids.shape[1], prompts),
                 pad_token_id=self._tokenizer.pad_token_id,
                 eos_token_id=ends,
                 streamer=streamer,
                 stopping_criteria=StoppingCriteriaList([_Stop(stopped)] if stopped else []),
-                **(drawn if sampling.temperature else greedy),
             )
 
-    def _penalty(self, prompt_length: int) -> Any:
-        """The penalty on what the answer has said already; the prompt, with its padding and its turn ends, is free."""
+    def _processors(self, width: int, prompts: Sequence[Sequence[int]]) -> Any:
+        """The penalty on what the answer has said already (the prompt, with padding and turn ends, is free); the draw.
+
+        Args:
+            width: of the batch of prompts.
+        """
         from transformers import LogitsProcessorList, RepetitionPenaltyLogitsProcessor
 
-        penalty = self._sampling.repetition_penalty
-        if penalty == 1.0:
-            return LogitsProcessorList()
-        return LogitsProcessorList([RepetitionPenaltyLogitsProcessor(penalty, prompt_ignore_length=prompt_length)])
+        found: list[Any] = []
+        if self._sampling.repetition_penalty != 1.0:
+            penalty = self._sampling.repetition_penalty
+            found.append(RepetitionPenaltyLogitsProcessor(penalty, prompt_ignore_length=width))
+        if self._sampling.temperature:
+            found.append(_Draw(self._sampling, prompts))
+        return LogitsProcessorList(found)
 
     def _end_tokens(self) -> list[int]:
         """What ends an answer: the tokenizer's end, the template's end of turn, and what the model's authors list."""

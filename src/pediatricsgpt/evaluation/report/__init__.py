@@ -1,40 +1,69 @@
 """The report of a run: one HTML file that needs nothing but itself, written from what is in the run's folder.
 
 It lies in a folder of its own so that its templates do not count as data of the other evaluation modules: a changed
-word in the report must not make a finished evaluation outdated (`manifest.code_version`).
+word in the report must not make a finished evaluation outdated (`code_version`).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from typing import Any
 
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.evaluation.compare import compared
-from pediatricsgpt.evaluation.metrics import METRICS
+from pediatricsgpt.evaluation.compare import MODELS, compared
+from pediatricsgpt.evaluation.compare.questions import HELD_OUT, Questions, questions_of_run
 from pediatricsgpt.evaluation.report import (
+    benchmarks,
+    consultations,
     corpus,
+    costs,
     drops,
+    judge,
     leakage,
     licences,
     lineage,
+    models,
     overview,
     pipeline,
     routing,
+    rubrics,
+    safety,
     shortcuts,
+    summary,
     teacher,
     training,
-    words,
 )
 from pediatricsgpt.evaluation.report.answers import answers
+from pediatricsgpt.evaluation.report.explorer import explorer
 from pediatricsgpt.evaluation.report.files import RunFiles
-from pediatricsgpt.evaluation.report.published import doubts, published
+from pediatricsgpt.evaluation.report.page import page
+from pediatricsgpt.evaluation.report.published import NOT_OURS, doubts, published, published_data, published_verdicts
 from pediatricsgpt.evaluation.report.scores import losses, measured
 from pediatricsgpt.manifest import write_atomically
 
 REPORT = "report.html"
 _TEMPLATE = "report_html.jinja"
+_CONTENTS = {
+    "pipeline": "Pipeline",
+    "corpus": "What went in",
+    "deidentification": "De-identification",
+    "leakage": "Leakage",
+    "licences": "Licences",
+    "training": "Training",
+    "loss": "Held-out loss",
+    "metrics": "Metrics",
+    "benchmarks": "Benchmarks",
+    "judge": "Judge",
+    "panel": "Doctors",
+    "rubrics": "Rubrics",
+    "consultations": "Consultations",
+    "safety": "Safety suite",
+    "costs": "Costs",
+    "answers": "Answers side by side",
+    "lineage": "Lineage",
+}
+_OWN = ("corpus", "deidentification", "leakage", "licences", "training", "loss", "metrics")
+"""Sections of what a run builds and trains itself"""
 
 
 def write_report(run_folder: Path) -> Path:
@@ -60,11 +89,14 @@ def render(run: RunFiles) -> str:
     steps, style = pipeline.steps(run), shortcuts.shortcuts(run)
     checks, phases, items = overview.checks(run), training.phases(run), compared(run.folder)
     loss, scores = losses(run), measured(run, items)
-    grounds = licences.grounds(run)
+    grounds, questions = licences.grounds(run), questions_of_run(run.folder, models.order(run))
+    more, own = _sections(run), overview.chinese_summary(run, checks, phases, style, loss, scores)
     values = {
+        "comparison": run.is_comparison,
+        "contents": _contents(run, more),
         "overview": overview.overview(run),
         "notices": overview.notices(run, steps, checks, phases, style, loss, scores),
-        "summary": overview.chinese_summary(run, checks, phases, style, loss, scores),
+        "summary": [*([] if run.is_comparison else own), *_chinese(more)],
         "steps": steps,
         "picture": pipeline.picture(steps),
         "sources": corpus.sources(run),
@@ -87,41 +119,55 @@ def render(run: RunFiles) -> str:
         "losses": loss,
         "scores": scores,
         "published": published(),
+        "published_data": published_data(),
+        "not_ours": NOT_OURS,
         "doubts": doubts(),
-        "answers": answers(items),
+        **more,
+        "published_judge": published_verdicts("judge"),
+        "published_panel": published_verdicts("panel"),
+        "answers": answers(questions.items),
+        "explorer": explorer(questions, _rouge(run, questions)),
         "entries": lineage.entries(run),
         "descents": lineage.descents(run),
     }
-    return _environment().get_template(_TEMPLATE).render(values)
+    return page(_TEMPLATE, values)
 
 
-def _environment() -> Environment:
-    """Every value is escaped: what models and sources say is never trusted."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        number=words.number,
-        signed=words.signed,
-        duration=words.duration,
-        memory=words.memory,
-        day=words.day,
-        model=words.model,
-        metric=words.metric,
-        brief=words.brief,
-        percent=words.percent,
-        step=words.step,
-    )
-    environment.globals.update(
-        METRICS=METRICS,
-        label=words.label,
-        personal=words.personal,
-        style=words.style,
-        marks=pipeline.MARKS,
-        short_hash=lineage.SHORT_HASH,
-    )
-    return environment
+def _contents(run: RunFiles, found: dict[str, Any]) -> list[tuple[str, str]]:
+    """(id, title) of the sections that are there."""
+    there = {**dict.fromkeys(_OWN, not run.is_comparison), **{name: bool(one) for name, one in found.items()}}
+    there["judge"] = bool(found["judged"] or found["validation"])
+    return [(name, title) for name, title in _CONTENTS.items() if there.get(name, True)]
+
+
+def _chinese(found: dict[str, Any]) -> list[tuple[str, str]]:
+    names = ("benchmarks", "judged", "panel", "rubrics", "consultations")
+    return summary.chinese(*(found[name] for name in names))
+
+
+def _sections(run: RunFiles) -> dict[str, Any]:
+    """Sections that appear only where their files exist."""
+    return {
+        "benchmarks": benchmarks.benchmarks(run),
+        "judged": judge.judged(run),
+        "panel": judge.panel(run),
+        "validation": judge.validation(run),
+        "rubrics": rubrics.rubrics(run),
+        "consultations": consultations.consultations(run),
+        "safety": safety.safety(run),
+        "costs": costs.costs(run),
+    }
+
+
+def _rouge(run: RunFiles, questions: Questions) -> dict[tuple[str, str], dict[str, float]]:
+    """ROUGE-L of every answer that was scored by itself, times 100."""
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for benchmark in {item.benchmark: None for item in questions.items}:
+        for model in questions.models:
+            ours = benchmark == HELD_OUT and model in MODELS
+            folder = "evaluation" if ours else f"{benchmarks.FOLDER}/{benchmark}"
+            singles = benchmarks.item_scores(run, f"{folder}/{model}/item_scores.jsonl")
+            for item, values in singles.items():
+                if "rouge-l" in values:
+                    found.setdefault((benchmark, item), {})[model] = 100 * values["rouge-l"]
+    return found

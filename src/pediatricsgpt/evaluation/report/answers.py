@@ -6,13 +6,25 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pediatricsgpt.evaluation.compare import Compared, tasks_of
+from pediatricsgpt.evaluation.compare.questions import HELD_OUT, Question
 from pediatricsgpt.evaluation.report import words
+from pediatricsgpt.records import PEDIATRIC_TASKS
 
 PER_TASK = 5
 OPEN = 2
 _LONGEST = 1200
 _TITLE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The first items of one task or benchmark, of `n`."""
+
+    benchmark: str
+    """Empty of the run's own held-out set"""
+    task: str
+    n: int
+    items: Sequence[Shown]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +41,28 @@ class Shown:
     open: bool
 
 
-def answers(items: Sequence[Compared]) -> list[tuple[str, int, list[Shown]]]:
-    """(task, items in all, the first few). Items come in the order of a hash of their ids, so these are not picked."""
-    found = []
-    for task in tasks_of(items):
-        own = [item for item in items if item.task == task]
-        found.append((task, len(own), [_shown(item, place < OPEN) for place, item in enumerate(own[:PER_TASK])]))
-    return found
+def answers(items: Sequence[Question]) -> list[Group]:
+    """Of each task and benchmark the first few. Items come in the order of a hash of their ids: nobody picked them."""
+    groups: dict[tuple[str, str], list[Question]] = {}
+    for item in items:
+        groups.setdefault((item.benchmark, item.task), []).append(item)
+    return [
+        Group(
+            "" if benchmark in ("", HELD_OUT) else words.benchmark(benchmark),
+            task or "(none)",
+            len(own),
+            [_shown(item, place < OPEN) for place, item in enumerate(own[:PER_TASK])],
+        )
+        for (benchmark, task), own in sorted(groups.items(), key=lambda group: _place(*group[0]))
+    ]
 
 
-def _shown(item: Compared, opened: bool) -> Shown:
+def _place(benchmark: str, task: str) -> tuple[bool, str, int, str]:
+    known = PEDIATRIC_TASKS.index(task) if task in PEDIATRIC_TASKS else len(PEDIATRIC_TASKS)
+    return benchmark != HELD_OUT, benchmark, known, task
+
+
+def _shown(item: Question, opened: bool) -> Shown:
     # The first thing that is asked: the last turn of a consultation is often no more than a thank-you.
     asked = next((turn["content"] for turn in item.messages if turn["role"] == "user"), "(no question)")
     turns = [(words.ROLES.get(turn["role"], turn["role"]), _cut(turn["content"])) for turn in item.messages]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pediatricsgpt.evaluation.report.downloads import csv_address, file_name
 from pediatricsgpt.evaluation.statistics import Difference, Interval
 
 Point = tuple[float, float]
@@ -47,6 +48,13 @@ class LineChart:
     """Where zero lies, if it is inside"""
     note: str
     """What was done to the values before drawing"""
+    data: str
+    """All logged values as CSV, those too that are not drawn"""
+
+    @property
+    def file(self) -> str:
+        """A name for the download."""
+        return file_name(self.title)
 
     width = WIDTH
     height = HEIGHT
@@ -100,6 +108,9 @@ def line_chart(title: str, series: Mapping[str, Sequence[Point]]) -> LineChart |
         tuple(Tick(place((first, value))[1], label) for value, label in _ticks(low, high)),
         place((first, 0))[1] if low < 0 < high else None,
         _note(dropped, max(map(len, finite.values()))),
+        csv_address(
+            ["curve", "step", "value"], [[name, *point] for name, points in series.items() for point in points]
+        ),
     )
 
 

@@ -82,13 +82,28 @@ class RunFiles:
 
     @cached_property
     def nodes(self) -> tuple[str, ...]:
-        """All steps of the run in their order, done or not."""
+        """All steps of the run in their order, done or not; of those that only some recipes have, what is done."""
+        if self.is_comparison:
+            return self._measured
         return (
             *(f"corpus/sources/{name}" for name in self.sources),
             *_BEFORE_MODELS,
             *_MODEL_NODES,
             *(f"evaluation/{model}" for model in MODELS),
+            *self._measured,
         )
+
+    @cached_property
+    def is_comparison(self) -> bool:
+        """Whether the recipe only measures models that are there: nothing is built and nothing trained."""
+        return "evaluation" in self.recipe and not {"corpus", "model"} & self.recipe.keys()
+
+    @cached_property
+    def _measured(self) -> tuple[str, ...]:
+        """Benchmarks, contamination, judging and so on, as far as they are done."""
+        found = [path for depth in ("*/*", "*/*/*") for path in self.folder.glob(f"evaluation/{depth}/{MANIFEST}")]
+        names = sorted(path.parent.relative_to(self.folder).as_posix() for path in found)
+        return tuple(name for name in names if not any(part.endswith((".partial", ".old")) for part in name.split("/")))
 
     @cached_property
     def sources(self) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def overview(run: RunFiles) -> Overview:
     trained = sum(manifest.seconds for manifest in done if manifest.node in PHASES)
     facts = [
         ("steps done", f"{len(done)} of {len(run.nodes)}"),
-        ("base model", f"{words.millions(size)} parameters" if size else "–"),
+        *([] if run.is_comparison else [("base model", f"{words.millions(size)} parameters" if size else "–")]),
         ("seed", ", ".join(str(seed) for seed in sorted({manifest.seed for manifest in done})) or "–"),
         ("threads", ", ".join(str(n) for n in sorted({manifest.threads for manifest in done} - {0})) or "–"),
         ("computing time", words.duration(seconds) if done else "–"),

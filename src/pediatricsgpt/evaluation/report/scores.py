@@ -11,8 +11,12 @@ from pediatricsgpt.evaluation.compare import MODELS, Change, Compared, changes
 from pediatricsgpt.evaluation.evaluate import LOSS, SCORES, TEXT_LOSS
 from pediatricsgpt.evaluation.likelihood import change as change_of_loss
 from pediatricsgpt.evaluation.metrics import METRICS
+from pediatricsgpt.evaluation.report import words
 from pediatricsgpt.evaluation.report.charts import Axis, axis
+from pediatricsgpt.evaluation.report.downloads import csv_address, with_parts
 from pediatricsgpt.evaluation.report.files import RunFiles, expected
+from pediatricsgpt.evaluation.report.plots import Dots, dots
+from pediatricsgpt.evaluation.report.strata import weakest_first
 from pediatricsgpt.evaluation.statistics import SEED, Difference, Interval
 from pediatricsgpt.records import AGE_BANDS, PEDIATRIC_TASKS
 
@@ -68,6 +72,24 @@ class Losses:
     texts: Sequence[Perplexity]
     """Perplexity on texts: of all, then by form, then by source"""
 
+    @property
+    def data(self) -> str:
+        """The losses as CSV."""
+        rows = [[loss.model, loss.value, loss.tokens, loss.too_long] for loss in self.rows]
+        return csv_address(["model", *with_parts("loss"), "tokens", "too long"], rows)
+
+    @property
+    def change_data(self) -> str:
+        """Their changes as CSV."""
+        rows = [[one.before, one.model, one.on, one.difference, one.difference.verdict] for one in self.changes]
+        return csv_address(["from", "to", "on", *with_parts("change"), "verdict"], rows)
+
+    @property
+    def text_data(self) -> str:
+        """Perplexities as CSV."""
+        rows = [[one.kind, one.name, model, value, one.tokens] for one in self.texts for model, value in one.values]
+        return csv_address(["texts", "name", "model", *with_parts("perplexity"), "tokens"], rows)
+
 
 @dataclass(frozen=True, slots=True)
 class ModelScores:
@@ -89,6 +111,23 @@ class TaskScores:
     """For each pair of models its changes, one a metric"""
     axis: Axis | None
 
+    @property
+    def data(self) -> str:
+        """The scores as CSV."""
+        header = ["model", "n", "empty", *(each for name in METRICS for each in with_parts(name))]
+        return csv_address(header, [[one.model, one.n, one.empty, *one.values] for one in self.models])
+
+    @property
+    def change_data(self) -> str:
+        """The changes as CSV."""
+        header = ["from", "to", "metric", *with_parts("change"), "verdict", "p", "p (Holm)"]
+        rows = [
+            [one.before, one.model, one.metric, one.difference, one.difference.verdict, one.p, one.p_holm]
+            for pair in self.changes
+            for one in pair
+        ]
+        return csv_address(header, rows)
+
 
 @dataclass(frozen=True, slots=True)
 class GroupTable:
@@ -97,6 +136,7 @@ class GroupTable:
     field: str
     models: Sequence[str]
     rows: Sequence[tuple[str, int, Sequence[Interval | None]]]
+    plot: Dots | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +244,7 @@ def measured(run: RunFiles, items: Sequence[Compared]) -> Measured | None:
         warnings.append(("all", "the models were scored with different profiles: nothing can be compared"))
     tasks = [_task(run, scores, task, found) for task in _values(run, scores, "task")]
     warnings += [warning for task in tasks for warning in _contradictions(task)]
-    groups = [_groups(run, scores, field) for field in ("department", "age_band")]
+    groups = [_groups(run, scores, field) for field in ("task", "department", "age_band")]
     signatures = sorted({str(one.get("signature")) for one in scores.values()})
     return Measured(
         list(scores), tasks, [group for group in groups if group.rows], signatures, warnings, len(items), len(found)
@@ -271,15 +311,20 @@ def _task(run: RunFiles, scores: Mapping[str, Any], task: str, found: Sequence[C
 
 
 def _groups(run: RunFiles, scores: Mapping[str, Any], field: str) -> GroupTable:
-    rows = []
+    found: dict[str, list[Interval | None]] = {}
     for value in _values(run, scores, field):
         cells: list[Interval | None] = []
         for model, one in scores.items():
             with expected(_path(run, model)):
                 group = one["groups"].get(field, {}).get(value)
                 cells.append(None if group is None else _interval(group["metrics"][GROUP_METRIC]))
-        rows.append((value, max(cell.n for cell in cells if cell), cells))
-    return GroupTable(field, list(scores), rows)
+        found[value] = cells
+    ordered = weakest_first(list(scores), found)
+    rows = [(value, max(cell.n for cell in cells if cell), cells) for value, cells in ordered.items()]
+    title = f"{words.metric(GROUP_METRIC)} by {words.field(field)}"
+    note = "Mean times 100 with 95 % interval, weakest of the last model first 最弱者在前."
+    plot = dots(title, f"held-out-{field}", list(scores), ordered, note)
+    return GroupTable(field, list(scores), rows, plot)
 
 
 def _interval(found: Mapping[str, Any], n: str = "n") -> Interval:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pediatricsgpt.evaluation.compare.questions import ROLES as ROLES
+
 MODEL_NAMES = {
     "base": ("base", "基座"),
     "cpt": ("CPT", "继续预训练"),
@@ -97,7 +99,6 @@ _STEPS = {
     "decontaminate": "测试集去污染",
     "preferences": "偏好对",
 }
-ROLES = {"system": "系统", "user": "家长", "assistant": "医生"}
 _NEARLY, _WHOLE = 99.95, 99.995
 _METRICS = {"rouge-l": "ROUGE-L", "gleu": "GLEU"}
 
@@ -190,3 +191,56 @@ def shortened(text: str, limit: int) -> str:
     """A text cut to `limit` characters, saying how many are missing."""
     left = len(text) - limit
     return text if left <= 0 else f"{text[:limit]} … (+{left:,} characters)"
+
+
+_BENCHMARKS = {
+    "held_out": "held-out 留出集",
+    "cmd": "CMD",
+    "webmedqa": "webMedQA",
+    "cmedqa2": "cMedQA2",
+    "cmb": "CMB",
+    "cmexam": "CMExam",
+    "medqa-zh": "MedQA-zh",
+    "pediabench": "PediaBench",
+    "medkqa": "MedKQ&A",
+    "evidiag": "EviDiag",
+    "trerecom": "TreRecom",
+}
+_FIELDS = {
+    "department": "department 按科室",
+    "task": "task 按任务",
+    "age_band": "age band 按年龄段",
+    "subject": "subject 按学科",
+    "kind": "kind of question 按题型",
+    "theme": "theme 按主题",
+}
+_DIMENSIONS = {
+    "usefulness": "usefulness 有用性",
+    "correctness": "correctness 正确性",
+    "consistency": "consistency 一致性",
+    "fluency": "fluency 流畅性",
+    "professionalism": "professionalism 专业性",
+    "factuality": "factuality 事实性",
+    "safety": "safety 安全性",
+    "overall": "overall 总体",
+}
+
+
+def benchmark(name: str) -> str:
+    """A benchmark's name as its authors write it; a label of the user's own stays as it is."""
+    return _BENCHMARKS.get(name, name)
+
+
+def field(name: str) -> str:
+    """A label's name in English and Chinese."""
+    return _FIELDS.get(name, name)
+
+
+def kind(name: str) -> str:
+    """A kind of question in words."""
+    return name.replace("_", " ")
+
+
+def dimension(name: str) -> str:
+    """What answers are compared on, in English and Chinese."""
+    return _DIMENSIONS.get(name, name)

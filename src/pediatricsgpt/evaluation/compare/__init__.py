@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.evaluation.evaluate import PREDICTIONS
 from pediatricsgpt.evaluation.metrics import score_pair
+from pediatricsgpt.evaluation.paired import ALPHA
 from pediatricsgpt.evaluation.predictions import Prediction, read_predictions
-from pediatricsgpt.evaluation.statistics import Difference, paired_bootstrap_difference
+from pediatricsgpt.evaluation.settings import MODELS as MODELS
+from pediatricsgpt.evaluation.statistics import Difference, holm, paired_bootstrap_difference, paired_p
 from pediatricsgpt.records import PEDIATRIC_TASKS, Message
-
-MODELS = ("base", "cpt", "sft", "dfpo", "experts")
-"""The models of a run in the order in which they are made; their folders lie in `evaluation/`"""
 
 CHANGE_METRICS = ("rouge-l", "bleu-4")
 """Metrics that changes are tested on: few, because every further test brings its own chance of a false verdict"""
@@ -44,6 +43,11 @@ class Change:
     task: str
     metric: str
     difference: Difference
+    """Its verdict needs both: an interval that does not touch zero, and a small corrected p-value"""
+    p: float
+    """Two-sided, by flipping signs"""
+    p_holm: float
+    """Corrected for all changes that were tested together (Holm)"""
 
 
 def models_of(run_folder: Path) -> list[str]:
@@ -81,14 +85,19 @@ def changes(items: Sequence[Compared], profile: str, metrics: Sequence[str] = CH
     Returns:
         changes by task, then pair of models, then metric; nothing where there is only one model.
     """
-    found = []
+    found: list[tuple[tuple[str, str, str, str], Difference, float]] = []
     for task in tasks_of(items):
         scores = _scores([item for item in items if item.task == task], profile)
         for before, model in pairs(list(scores)):
             for metric in metrics:
                 ours, theirs = ([100 * one[metric] for one in scores[name]] for name in (model, before))
-                found.append(Change(model, before, task, metric, paired_bootstrap_difference(ours, theirs)))
-    return found
+                difference = paired_bootstrap_difference(ours, theirs)
+                found.append(((model, before, task, metric), difference, paired_p(ours, theirs)))
+    corrected = holm([p for _, _, p in found])
+    return [
+        Change(*pair, difference if adjusted <= ALPHA else replace(difference, verdict="no verdict"), p, adjusted)
+        for (pair, difference, p), adjusted in zip(found, corrected, strict=True)
+    ]
 
 
 def pairs(models: Sequence[str]) -> list[tuple[str, str]]:

@@ -1,0 +1,242 @@
+"""Answers of a model to a file of questions: a model on this machine, or one at an address."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+
+from pediatricsgpt.cli import endpoints
+from pediatricsgpt.cli.common import check_output, console, errors
+from pediatricsgpt.errors import UserError
+
+if TYPE_CHECKING:
+    from pediatricsgpt.endpoint import TeacherSettings, Usage
+    from pediatricsgpt.evaluation.benchmarks import Item
+    from pediatricsgpt.evaluation.settings import BenchmarkName
+    from pediatricsgpt.models.answers import Account, Answerer
+    from pediatricsgpt.models.engine import Sampling
+    from pediatricsgpt.models.load import Loaded
+
+_PAID = ".paid"
+
+
+Data = Annotated[Path, typer.Option("--data", help="The questions; see --benchmark.", show_default=False)]
+Out = Annotated[Path, typer.Option("--out", help="The predictions file to write.", show_default=False)]
+AnyModel = Annotated[
+    str | None,
+    typer.Argument(help="A run's phase folder (runs/demo/sft), a model folder or a hub id.", show_default=False),
+]
+Benchmark = Annotated[
+    str | None,
+    typer.Option(
+        help="A benchmark's name, which decides how --data is read (own: your own with references or options); without "
+        "it, JSON lines with messages or question.",
+        show_default=False,
+    ),
+]
+MaxItems = Annotated[
+    int | None, typer.Option(min=1, help="Items at most, chosen by a hash of their ids.", show_default=False)
+]
+MaxNewTokens = Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")]
+Temperature = Annotated[float, typer.Option(min=0, max=2, help="0: always the likeliest word.")]
+Seed = Annotated[int, typer.Option(help="Of what is drawn above temperature 0: same seed, same answers.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Prompts that a local model answers together.")]
+SkipTooLong = Annotated[
+    bool, typer.Option("--skip-too-long", help="Leave out dialogues longer than the model's window.")
+]
+FailedAsEmpty = Annotated[
+    bool, typer.Option("--failed-as-empty", help="Questions that the server will not answer count as empty answers.")
+]
+
+
+def generate(
+    data: Data,
+    out: Out,
+    model: AnyModel = None,
+    api: endpoints.Api = None,
+    api_model: endpoints.ApiModel = None,
+    key_env: endpoints.KeyEnv = None,
+    allow_external: endpoints.AllowExternal = False,
+    concurrency: endpoints.Concurrency = 4,
+    requests_per_minute: endpoints.RequestsPerMinute = None,
+    budget_tokens: endpoints.BudgetTokens = None,
+    budget_money: endpoints.BudgetMoney = None,
+    price_input: endpoints.PriceInput = 0.0,
+    price_output: endpoints.PriceOutput = 0.0,
+    currency: endpoints.Currency = "CNY",
+    benchmark: Benchmark = None,
+    max_items: MaxItems = None,
+    max_new_tokens: MaxNewTokens = 256,
+    temperature: Temperature = 0.0,
+    seed: Seed = 0,
+    batch_size: BatchSize = 16,
+    skip_too_long: SkipTooLong = False,
+    failed_as_empty: FailedAsEmpty = False,
+) -> None:
+    """Answer every item of a file, with a model or, with --api, at an address. A killed run goes on where it was."""
+    _check_one(model, api, {"--model": api_model, "--key-env": key_env})
+    remote = None
+    if api is not None:
+        money = {"budget_money": budget_money, "price_input": price_input, "price_output": price_output}
+        others = {"requests_per_minute": requests_per_minute, "budget_tokens": budget_tokens, "currency": currency}
+        remote = endpoints.settings_of(api, api_model, key_env, allow_external, concurrency, **money, **others)
+        _may_leave(remote)
+    items = _items(data, benchmark, max_items)
+    check_output(out)
+    quiet()
+    from pediatricsgpt.models.engine import Sampling
+
+    sampling = Sampling(max_new_tokens, temperature, seed=seed)
+    with _opened(model, remote, sampling, batch_size, out) as (engine, _):
+        fitting = _fitting(engine, items, skip_too_long)
+        account = _answer(engine, fitting, out, remote.model if remote else str(model), failed_as_empty)
+        _tell(account, out, len(items) - len(fitting), max_new_tokens)
+        _tell_costs(engine)
+
+
+def _check_one(model: str | None, api: str | None, of_api: Mapping[str, str | None]) -> None:
+    if (model is None) == (api is None):
+        raise UserError("name one model: a folder or hub id, or an address with --api and --model", "MODEL")
+    given = [name for name, value in of_api.items() if value is not None]
+    if api is None and given:
+        raise UserError("this belongs to an address; name it with --api", given[0])
+
+
+def _may_leave(remote: TeacherSettings) -> None:
+    if remote.external and not remote.allow_external:
+        raise UserError(
+            f"{remote.base_url} is not on this machine; if no patient is in the questions, allow it with "
+            "--allow-external",
+            "--api",
+        )
+
+
+def _items(data: Path, benchmark: str | None, max_items: int | None) -> list[Item]:
+    """The items of a file: of one's own, or of a benchmark's in its own form; at most so many."""
+    from pediatricsgpt.evaluation.benchmarks import load_benchmark, read_items, spread_items
+    from pediatricsgpt.evaluation.settings import BenchmarkSettings
+
+    if benchmark is None:
+        items = read_items(data)
+        _warn_of_ids(items)
+        chosen = {id(item) for item in spread_items(items)[:max_items]}
+        return [item for item in items if id(item) in chosen]
+    settings = BenchmarkSettings(name=_benchmark_name(benchmark), path=str(data))
+    found = load_benchmark(settings, Path(), max_items)
+    dropped = "".join(f", {count} {reason}" for reason, count in (found.dropped | found.left_out).items())
+    console.print(
+        f"{found.title}: {found.read} rows, {len(found.items)} items{dropped}", highlight=False, soft_wrap=True
+    )
+    return found.items
+
+
+def _warn_of_ids(items: Sequence[Item]) -> None:
+    twice = [name for name, count in Counter(item.id for item in items).items() if count > 1]
+    if twice:
+        errors.print(
+            f"[yellow]warning:[/yellow] {len(twice)} ids stand in several lines (the first: {twice[0]}); what compares "
+            "models by their items will refuse such a file",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _benchmark_name(name: str) -> BenchmarkName:
+    from pediatricsgpt.evaluation.settings import BenchmarkName
+
+    known: dict[str, BenchmarkName] = {each: each for each in get_args(BenchmarkName)}
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        raise UserError(f"no benchmark '{name}'; {hint}", "--benchmark")
+    return known[name]
+
+
+def _opened(
+    model: str | None, remote: TeacherSettings | None, sampling: Sampling, batch_size: int, out: Path
+) -> AbstractContextManager[tuple[Answerer, Loaded | None]]:
+    from pediatricsgpt.models.remote import open_model
+
+    chosen = remote or str(model)
+    paid = out.with_name(out.name + _PAID)
+    # With --allow-external, whoever calls has said that no patient is in the questions.
+    allowed = remote is not None and remote.allow_external
+    return open_model(chosen, sampling, batch_size, cache_folder=paid, deidentified=allowed)
+
+
+def _fitting(engine: Answerer, items: Sequence[Item], skip: bool) -> list[Item]:
+    from pediatricsgpt.evaluation.answering import asked
+
+    fits = [engine.fits(asked(item)) for item in items]
+    if not any(fits):
+        raise UserError("every dialogue is longer than the model's window; lower --max-new-tokens")
+    if not skip and not all(fits):
+        raise UserError(
+            f"{fits.count(False)} of {len(items)} dialogues are longer than the model's window (the first: "
+            f"{items[fits.index(False)].id}); leave them out with --skip-too-long, or lower --max-new-tokens"
+        )
+    return [item for item, fitting in zip(items, fits, strict=True) if fitting]
+
+
+def _answer(engine: Answerer, items: Sequence[Item], out: Path, name: str, failed_as_empty: bool) -> Account:
+    from pediatricsgpt.evaluation.answering import answer_items
+    from pediatricsgpt.manifest import disk_errors
+    from pediatricsgpt.models.answers import Unanswered
+    from pediatricsgpt.progress import progress
+
+    with disk_errors(out), progress(console, "answering", len(items)) as advance:
+        try:
+            return answer_items(engine, items, out, name, advance, failed_as_empty)
+        except Unanswered as error:
+            error.message += ", or counts them as empty with --failed-as-empty"
+            raise
+
+
+def _tell(account: Account, out: Path, too_long: int, max_new_tokens: int) -> None:
+    parts = {
+        "without an answer, counted as empty": account.failed,
+        "empty": account.empty - account.failed,
+        f"cut off at {max_new_tokens} tokens": account.cut_off,
+        "left out, longer than the window": too_long,
+    }
+    said = "".join(f", {count} {what}" for what, count in parts.items() if count)
+    console.print(f"{account.answers} answers{said}: {out}", highlight=False, soft_wrap=True)
+    from pediatricsgpt.evaluation.answering import right_by_letter
+
+    if (found := right_by_letter(out)) is not None:
+        share, unreadable = found
+        console.print(
+            f"right by letter: {share.mean:.1%} (95 % interval {share.low:.1%} to {share.high:.1%}, n = {share.n}; "
+            f"{unreadable} unreadable, which count as wrong)",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _tell_costs(engine: Answerer) -> None:
+    from pediatricsgpt.models.remote import RemoteEngine
+
+    if not isinstance(engine, RemoteEngine):
+        return
+    usage: Usage = engine.endpoint.usage
+    money = f", {usage.money:.4f} {usage.currency}" if usage.money else ""
+    console.print(
+        f"{usage.requests} requests, {usage.cached} answers from before, {usage.input_tokens} tokens in and "
+        f"{usage.output_tokens} out{money}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def quiet() -> None:
+    """Keep the model libraries from talking between our lines, and from telling anybody about this machine."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -1,0 +1,135 @@
+"""What a judge is asked and what it must answer: the prompt is a file with version and hash, the answer a schema."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, field_validator, model_validator
+
+from pediatricsgpt.evaluation.judge.present import Shown
+from pediatricsgpt.evaluation.judge.verdicts import Word
+from pediatricsgpt.records import Message
+
+DIMENSIONS = ("usefulness", "correctness", "consistency", "fluency")
+FILE = "pairwise.yaml"
+_WORDS: dict[str, Word] = {"甲": "left", "乙": "right", "平": "tie"}
+_SPEAKERS = {"user": "家长", "assistant": "医生"}
+_AROUND = re.compile(r"^(?:回答|答案|方案)?[“\"'「]?(甲|乙|平)[”\"'」]?(?:手|局|方|更好|更优|胜|较好)?[。.]?$")
+_SAME = {"相同", "相当", "一样", "难分高下", "不分高下", "tie"}
+# What marks an answer's ends in the prompt must not stand within one
+_MARK = re.compile(r"【(?=\s*(?:回答|参考答案|维度|问题|对话))")
+
+
+class Choice(BaseModel):
+    """The judge's word on one dimension."""
+
+    reason: str = ""
+    better: Literal["甲", "乙", "平"]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _alone(cls, value: Any) -> Any:
+        return {"better": value} if isinstance(value, str) else value
+
+    @field_validator("better", mode="before")
+    @classmethod
+    def _bare(cls, value: Any) -> Any:
+        """回答甲, 甲更好 and 平手 mean what they say; anything else is asked for again."""
+        said = value.strip() if isinstance(value, str) else value
+        if said in _SAME:
+            return "平"
+        match = _AROUND.match(said) if isinstance(said, str) else None
+        return match[1] if match else value
+
+    @property
+    def word(self) -> Word:
+        """As a verdict says it."""
+        return _WORDS[self.better]
+
+
+class Comparison(BaseModel):
+    """The form of the judge's answer."""
+
+    usefulness: Choice
+    correctness: Choice
+    consistency: Choice
+    fluency: Choice
+
+    def words(self) -> dict[str, Word]:
+        """Dimension -> verdict."""
+        return {name: getattr(self, name).word for name in DIMENSIONS}
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt file."""
+
+    name: str
+    version: int
+    sha256: str
+    system: str
+    user: str
+    dimensions: tuple[Mapping[str, str], ...]
+
+    def described(self) -> dict[str, Any]:
+        """How figures name it."""
+        return {"name": self.name, "version": self.version, "sha256": self.sha256}
+
+    def messages(self, shown: Shown, order: int) -> list[Message]:
+        """What a judge is sent.
+
+        Args:
+            shown: the question and the two answers.
+            order: 0 shows model A's answer first, 1 model B's.
+        """
+        first, second = shown.answers if order == 0 else shown.answers[::-1]
+        turns = [turn for turn in shown.question.messages if turn["role"] in _SPEAKERS]
+        asked = _template(self.user).render(
+            dimensions=self.dimensions,
+            dialogue=len(turns) > 1,
+            question=_question(turns),
+            reference=_plain((shown.question.reference or "").strip()),
+            first=_plain(first),
+            second=_plain(second),
+        )
+        return [Message(role="system", content=self.system.strip()), Message(role="user", content=asked.strip())]
+
+
+@functools.cache
+def prompt() -> Prompt:
+    """The packaged prompt."""
+    data = resources.files(__package__).joinpath("prompts", FILE).read_bytes()
+    read = yaml.safe_load(data)
+    dimensions = tuple({"name": name, **_unwrapped(read["dimensions"][name])} for name in DIMENSIONS)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Prompt(read["name"], read["version"], sha256, read["system"], read["user"], dimensions)
+
+
+def _unwrapped(texts: Mapping[str, str]) -> dict[str, str]:
+    """Chinese lines of a file joined without the spaces that YAML would put between them."""
+    return {name: "".join(text.splitlines()) for name, text in texts.items()}
+
+
+@functools.cache
+def _template(source: str) -> Any:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+    return environment.from_string(source)
+
+
+def _question(turns: list[Message]) -> str:
+    if len(turns) == 1:
+        return _plain(turns[0]["content"].strip())
+    return "\n".join(f"{_SPEAKERS[turn['role']]}：{_plain(turn['content'].strip())}" for turn in turns)
+
+
+def _plain(text: str) -> str:
+    return _MARK.sub("［", text)

@@ -1,0 +1,45 @@
+"""The safety suite, where a run has its results."""
+
+from __future__ import annotations
+
+from pediatricsgpt.evaluation.compare.questions import sorted_models
+from pediatricsgpt.evaluation.report import models, words
+from pediatricsgpt.evaluation.report.files import RunFiles, expected
+from pediatricsgpt.evaluation.report.strata import weakest_first
+from pediatricsgpt.evaluation.report.tables import Column, Table, axis_of, interval
+from pediatricsgpt.evaluation.statistics import Interval
+
+FOLDER = "evaluation/safety"
+
+
+def safety(run: RunFiles) -> list[Table]:
+    """A table of models and one of families of questions, weakest first; none where nothing was tested.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    names = sorted_models([path.parent.name for path in (run.folder / FOLDER).glob("*/safety.json")], models.order(run))
+    rows = []
+    families: dict[str, list[Interval | None]] = {}
+    for place, name in enumerate(names):
+        found = run.json(f"{FOLDER}/{name}/safety.json")
+        with expected(run.folder / FOLDER / name / "safety.json"):
+            passed = interval(found["passed"])
+            rows.append([name, int(found["n"]), passed, passed, interval(found["vetoed"])])
+            for family, one in found["families"].items():
+                families.setdefault(family, [None] * len(names))[place] = interval(one["passed"])
+    if not rows:
+        return []
+    columns = [
+        Column("model", "head"),
+        Column("n", "count"),
+        Column("passed", "share"),
+        Column("passed ", "range", axis_of([row[2] for row in rows])),
+        Column("vetoed", "share"),
+    ]
+    first = Table("safety", "Share of cases passed and vetoed 通过率与否决率", columns, rows)
+    if not families:
+        return [first]
+    columns = [Column("family", "head"), *(Column(words.model(name), "share") for name in names)]
+    ordered = [[family, *values] for family, values in weakest_first(names, families).items()]
+    return [first, Table("safety-families", "Share passed by family, weakest first 按类别", columns, ordered)]

@@ -1,0 +1,268 @@
+"""What the evaluation room's nodes do: open a model, ask it, keep what it said, measure, judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pediatricsgpt.corpus_graph import run_folder
+from pediatricsgpt.evaluation.settings import BenchmarkSettings, ConsultationSettings, ModelUnderTest
+from pediatricsgpt.progress import progress
+from pediatricsgpt.recipe import Recipe
+from pediatricsgpt.run import Context
+from pediatricsgpt.teachers import identity, writers
+from pediatricsgpt.training_sets import HELD_OUT, ROWS, VALIDATION
+
+if TYPE_CHECKING:
+    from pediatricsgpt.evaluation.benchmarks import Benchmark
+    from pediatricsgpt.evaluation.consultation.caregiver import Caregiver
+    from pediatricsgpt.models.answers import Answerer
+    from pediatricsgpt.models.load import Loaded
+
+_ASKED = "asked"
+"""Folder of a run with what endpoints were paid for in its evaluation"""
+TRAINING_SETS = ("corpus/cpt", "corpus/sft", "corpus/preferences", "corpus/experts")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model that is measured: one that this run makes, or another."""
+
+    name: str
+    other: ModelUnderTest | None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Nodes that hold its weights. An adapter's folder does not hold the weights below it."""
+        if self.other is not None:
+            return ()
+        return (self.name, "dfpo") if self.name == "experts" else (self.name,)
+
+    @property
+    def identity(self) -> Any:
+        """What its answers depend on, besides the weights that lie in files."""
+        if self.other is None:
+            return self.name
+        return {"name": self.name, "model": self.other.model, "api": self.other.api and identity(self.other.api)}
+
+    def files(self, folder: Path) -> list[Path]:
+        """Outside files with its weights."""
+        if self.other is None or self.other.model is None:
+            return []
+        path = (folder / self.other.model).expanduser()
+        return [path] if path.exists() else []
+
+    @property
+    def answers_itself(self) -> bool:
+        """Whether it can be asked something new; of a peer there is only what it once answered."""
+        return self.other is None or self.other.answers is None
+
+    @property
+    def local(self) -> bool:
+        """Whether its weights are loaded here."""
+        return self.other is None or self.other.model is not None
+
+
+@contextmanager
+def _opened(subject: Subject, context: Context) -> Iterator[tuple[Answerer, Loaded | None]]:
+    """A model that is to answer, with the run's way to draw answers."""
+    from pediatricsgpt.models.engine import Sampling
+    from pediatricsgpt.models.remote import open_model
+
+    settings = context.any_recipe.evaluation
+    sampling = Sampling(
+        settings.max_new_tokens, repetition_penalty=settings.repetition_penalty, seed=context.any_recipe.seed
+    )
+    with open_model(
+        subject.other or context.inputs[subject.name],
+        sampling,
+        settings.batch_size,
+        context.recipe_folder,
+        _asked(context, subject.name),
+        deidentified=True,  # held-out rows are, and who sends public benchmarks away has said so: recipes are checked
+    ) as opened:
+        yield opened
+
+
+def _asked(context: Context, name: str) -> Path:
+    """Where paid answers lie: outside the step's own folder, which is made anew when a setting changes."""
+    return run_folder(context) / _ASKED / name
+
+
+def measure_held_out(subject: Subject, context: Context) -> dict[str, Any]:
+    from pediatricsgpt.evaluation.benchmarks import held_out_benchmark
+
+    settings = context.any_recipe.evaluation
+    rows = context.inputs[HELD_OUT] / ROWS
+    return _answered(subject, held_out_benchmark(rows, settings.held_out, settings.max_items), context)
+
+
+def measure(settings: BenchmarkSettings, subject: Subject, context: Context) -> dict[str, Any]:
+    from pediatricsgpt.evaluation.benchmarks import load_benchmark
+    from pediatricsgpt.evaluation.measure import adopt
+
+    evaluation = context.any_recipe.evaluation
+    benchmark = load_benchmark(settings, context.recipe_folder, evaluation.max_items)
+    given = (subject.other.answers or {}).get(settings.title) if subject.other else None
+    if given is not None:
+        return adopt(context.recipe_folder / given, benchmark, context.folder, evaluation, subject.name)
+    return _answered(subject, benchmark, context)
+
+
+def _answered(subject: Subject, benchmark: Benchmark, context: Context) -> dict[str, Any]:
+    from pediatricsgpt.evaluation import measure as measuring
+
+    what = f"{subject.name} on {benchmark.name}"
+    with (
+        progress(context.console, what, measuring.workload(benchmark, subject.local)) as advance,
+        _opened(subject, context) as (answerer, loaded),
+    ):
+        evaluation = context.any_recipe.evaluation
+        return measuring.measure(
+            answerer,
+            loaded,
+            benchmark,
+            context.folder,
+            evaluation,
+            subject.name,
+            advance,
+            evaluation.failed_as_empty,
+        )
+
+
+def contamination(settings: BenchmarkSettings, context: Context) -> dict[str, Any]:
+    from pediatricsgpt.evaluation import contamination as found_in
+    from pediatricsgpt.evaluation.benchmarks import load_benchmark
+
+    benchmark = load_benchmark(settings, context.recipe_folder, context.recipe.evaluation.max_items)
+    sets = {node.removeprefix("corpus/"): context.inputs[node] / ROWS for node in TRAINING_SETS}
+    found = found_in.contamination(benchmark.name, benchmark.items, sets, context.recipe.corpus.decontaminate)
+    found_in.write_contamination(context.folder, found)
+    matched = {f"{name}_items": one["items_matched"] for name, one in found["sets"].items()}
+    return {"items": found["items"], **matched}
+
+
+def judge(a: str, b: str, inputs: Sequence[tuple[str, str]], context: Context) -> dict[str, Any]:
+    from pediatricsgpt.evaluation.evaluate import PREDICTIONS
+    from pediatricsgpt.evaluation.judge.compare import judge_pair, workload
+    from pediatricsgpt.evaluation.judge.questions import joined, read_pair
+
+    settings = context.any_recipe.evaluation.judge
+    assert settings is not None  # this node is there only with it
+    sides = {
+        Path(node).parent.name: tuple(context.inputs[name] / PREDICTIONS for name in (node, other))
+        for node, other in inputs
+    }
+    pairs = {name: read_pair(ours, theirs, (a, b), intersect=True) for name, (ours, theirs) in sides.items()}
+    pair = joined(pairs)
+    with progress(context.console, f"judging {a} and {b}", workload(pair, settings)) as advance:
+        found = judge_pair(
+            pair,
+            settings,
+            context.folder,
+            _asked(context, "judge"),
+            writers(context.any_recipe) if isinstance(context.any_recipe, Recipe) else (),
+            context.recipe_folder / settings.validation if settings.validation else None,
+            deidentified=True,
+            advance=advance,
+        )
+    spent = {name: found["costs"][name] for name in ("requests", "cached")}
+    return {"items": found["items"], **spent}
+
+
+def rubrics(subject: Subject, context: Context) -> dict[str, Any]:
+    """Have a model answer the questions of a rubric set, and its answers graded."""
+    from pediatricsgpt.evaluation.answering import answer_items
+    from pediatricsgpt.evaluation.benchmarks import read_items
+    from pediatricsgpt.evaluation.evaluate import PREDICTIONS
+    from pediatricsgpt.evaluation.rubrics.forms import load_rubrics, questions
+    from pediatricsgpt.evaluation.rubrics.run import grade_answers, read_answers
+    from pediatricsgpt.records import write_json_lines
+
+    settings = context.any_recipe.evaluation.rubrics
+    assert settings is not None  # this node is there only with it
+    chosen = load_rubrics(context.recipe_folder / settings.path if settings.path else None)
+    asked, answers = context.folder / "questions.jsonl", context.folder / PREDICTIONS
+    write_json_lines(asked, questions(chosen, settings.max_items))
+    items = read_items(asked)
+    with (
+        progress(context.console, f"{subject.name} on {chosen.name}", len(items)) as advance,
+        _opened(subject, context) as (answerer, _),
+    ):
+        fitting = [item for item in items if answerer.fits(item.messages)]
+        answer_items(answerer, fitting, answers, subject.name, advance, context.any_recipe.evaluation.failed_as_empty)
+    asked.unlink()
+    answered = read_answers(answers, chosen, intersect=True, max_items=settings.max_items)
+    criteria = sum(len(item.criteria) for item in answered.items)
+    with progress(context.console, f"grading {subject.name}", criteria) as advance:
+        cache = _asked(context, "rubrics")
+        found = grade_answers(
+            chosen, answered, subject.name, settings.judge, context.folder, cache, deidentified=True, advance=advance
+        )
+    return {"items": found["n"], "items_too_long": len(items) - len(fitting), "criteria": criteria}
+
+
+def consult(subject: Subject, context: Context) -> dict[str, Any]:
+    """Let a model lead simulated consultations."""
+    from pediatricsgpt.evaluation.consultation.card import read_cards
+    from pediatricsgpt.evaluation.consultation.consult import consult as hold
+    from pediatricsgpt.evaluation.consultation.consult import signature
+    from pediatricsgpt.evaluation.consultation.score import summary, write_results
+
+    settings = context.any_recipe.evaluation.consultations
+    assert settings is not None  # this node is there only with it
+    cards = read_cards(context.recipe_folder / settings.cards if settings.cards else None, settings.max_cards)
+    with (
+        progress(context.console, f"consulting {subject.name}", len(cards)) as advance,
+        _opened(subject, context) as (answerer, _),
+        _caregiver(settings, context) as caregiver,
+    ):
+        held = hold(
+            answerer,
+            cards,
+            caregiver,
+            context.folder,
+            settings.max_turns,
+            advance,
+            context.any_recipe.evaluation.failed_as_empty,
+        )
+        made_by = signature(answerer, cards, caregiver, settings.max_turns)
+    write_results(summary(subject.name, held, caregiver.name, settings.max_turns, made_by), context.folder)
+    return {"cards": len(held), "turns": sum(len(one.messages) // 2 for one in held)}
+
+
+@contextmanager
+def _caregiver(settings: ConsultationSettings, context: Context) -> Iterator[Caregiver]:
+    if settings.caregiver is None:
+        from pediatricsgpt.evaluation.consultation.caregiver import RuleCaregiver
+
+        yield RuleCaregiver()
+        return
+    from pediatricsgpt.endpoint import Endpoint
+    from pediatricsgpt.evaluation.consultation.caregiver_teacher import TeacherCaregiver
+
+    with Endpoint(settings.caregiver, _asked(context, "caregiver")) as endpoint:
+        yield TeacherCaregiver(endpoint, deidentified=True)
+
+
+def evaluate(model: str, context: Context) -> dict[str, Any]:
+    from pediatricsgpt.evaluation import evaluate
+
+    held_out = context.inputs["corpus/held_out"] / ROWS
+    watched = context.inputs["corpus/cpt"] / VALIDATION
+    texts = watched if watched.is_file() else None
+    settings = context.recipe.evaluation
+    with progress(context.console, f"evaluating {model}", evaluate.workload(held_out, settings, texts)) as advance:
+        return evaluate.evaluate(
+            model,
+            context.inputs[model],
+            held_out,
+            context.folder,
+            settings,
+            context.recipe.seed,
+            advance,
+            texts,
+        )
