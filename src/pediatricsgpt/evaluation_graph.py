@@ -216,7 +216,7 @@ def _consultation_nodes(recipe: Recipe | Comparison, recipe_folder: Path, subjec
     own = [recipe_folder / consultations.cards] if consultations.cards else []
     caregiver = consultations.caregiver and identity(consultations.caregiver)
     settings = {**dump(consultations), "caregiver": caregiver, **_of_answers(recipe.evaluation)}
-    needed = modules("evaluation.consultation.consult", "evaluation.consultation.caregiver_teacher")
+    needed = modules("evaluation.consultation.measure")
     return [
         _asking_node("consultations", recipe, subject, settings, needed, own, recipe_folder, evaluation_work.consult)
         for subject in subjects

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pediatricsgpt.corpus_graph import run_folder
-from pediatricsgpt.evaluation.settings import BenchmarkSettings, ConsultationSettings, ModelUnderTest
+from pediatricsgpt.evaluation.settings import BenchmarkSettings, ModelUnderTest
 from pediatricsgpt.progress import progress
 from pediatricsgpt.recipe import Recipe
 from pediatricsgpt.run import Context
@@ -18,7 +18,6 @@ from pediatricsgpt.training_sets import HELD_OUT, ROWS, VALIDATION
 
 if TYPE_CHECKING:
     from pediatricsgpt.evaluation.benchmarks import Benchmark
-    from pediatricsgpt.evaluation.consultation.caregiver import Caregiver
     from pediatricsgpt.models.answers import Answerer
     from pediatricsgpt.models.load import Loaded
 
@@ -208,44 +207,20 @@ def rubrics(subject: Subject, context: Context) -> dict[str, Any]:
 def consult(subject: Subject, context: Context) -> dict[str, Any]:
     """Let a model lead simulated consultations."""
     from pediatricsgpt.evaluation.consultation.card import read_cards
-    from pediatricsgpt.evaluation.consultation.consult import consult as hold
-    from pediatricsgpt.evaluation.consultation.consult import signature
-    from pediatricsgpt.evaluation.consultation.score import summary, write_results
+    from pediatricsgpt.evaluation.consultation.measure import measure
 
-    settings = context.any_recipe.evaluation.consultations
+    evaluation, folder = context.any_recipe.evaluation, context.recipe_folder
+    settings = evaluation.consultations
     assert settings is not None  # this node is there only with it
-    cards = read_cards(context.recipe_folder / settings.cards if settings.cards else None, settings.max_cards)
+    cards = read_cards(folder / settings.cards if settings.cards else None, settings.max_cards)
     with (
         progress(context.console, f"consulting {subject.name}", len(cards)) as advance,
         _opened(subject, context) as (answerer, _),
-        _caregiver(settings, context) as caregiver,
     ):
-        held = hold(
-            answerer,
-            cards,
-            caregiver,
-            context.folder,
-            settings.max_turns,
-            advance,
-            context.any_recipe.evaluation.failed_as_empty,
-        )
-        made_by = signature(answerer, cards, caregiver, settings.max_turns)
-    write_results(summary(subject.name, held, caregiver.name, settings.max_turns, made_by), context.folder)
-    return {"cards": len(held), "turns": sum(len(one.messages) // 2 for one in held)}
-
-
-@contextmanager
-def _caregiver(settings: ConsultationSettings, context: Context) -> Iterator[Caregiver]:
-    if settings.caregiver is None:
-        from pediatricsgpt.evaluation.consultation.caregiver import RuleCaregiver
-
-        yield RuleCaregiver()
-        return
-    from pediatricsgpt.endpoint import Endpoint
-    from pediatricsgpt.evaluation.consultation.caregiver_teacher import TeacherCaregiver
-
-    with Endpoint(settings.caregiver, _asked(context, "caregiver")) as endpoint:
-        yield TeacherCaregiver(endpoint, deidentified=True)
+        paid = _asked(context, "caregiver")
+        tolerant = evaluation.failed_as_empty
+        found = measure(answerer, subject.name, settings, context.folder, folder, advance, tolerant, paid)
+    return {"cards": found["cards"]}
 
 
 def evaluate(model: str, context: Context) -> dict[str, Any]:

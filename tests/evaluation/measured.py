@@ -192,12 +192,15 @@ def write_panel(folder: Path) -> None:
 
 def write_validation(folder: Path) -> None:
     agreement = {name: spread(0.4, 200) for name in ("percent", "kappa", "ac1", "alpha")} | {"raters": 2, "units": 200}
-    dimension = {"n": 200, "agreement": agreement, "accuracy": spread(0.72, 150), "ties": 50}
+    decided = {**agreement, "kappa": spread(0.45, 150)}
+    figures = {"n": 200, "agreement": agreement, "decided": decided, "accuracy": spread(0.72, 150), "ties": 50}
     judge = {
         "against": "disc-gpt4",
         "what": "the order of absolute scores of GPT-4 on other criteria",
         "pairs": 200,
-        "dimensions": {"overall": dimension},
+        "dimensions": {"correctness": figures},
+        "overall": {**figures, "n": 400},
+        "basis": "decided",
         "passed": True,
         "bar": "lower bound of kappa above 0.2",
         "date": "2025-11-22",

@@ -233,7 +233,10 @@ def test_win_tie_and_loss_are_those_of_the_file(measured: SmallRun) -> None:
 def test_validation_says_against_what_and_whether_it_was_passed(measured: SmallRun) -> None:
     page = report(measured)
     line = page.csv("judge-validation.csv")[1]
-    assert line[:4] == ["judge-a", "disc-gpt4", "overall 总体", "200"]
+    assert line[:4] == ["judge-a", "disc-gpt4", "correctness 正确性", "200"]
+    assert page.csv("judge-validation.csv")[2][2:4] == ["overall 总体", "400"]
+    assert near(line[8], 0.45)
+    assert {"passed 通过", "decided pairs"} <= {*line}
     assert "the order of absolute scores of GPT-4 on other criteria" in page.text
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -36,6 +37,22 @@ def test_every_choice_among_equally_long_subsequences_is_the_packages():
             continue
         assert rouge_f(said, wanted) == package_f(said, wanted), (said, wanted)
         compared += 1
+
+
+@pytest.mark.parametrize("letters", [12, 120, 900])
+def test_subsequences_of_many_words_are_the_packages(letters):
+    """Rows of several machine words, with few or many columns that match."""
+    rng = random.Random(letters)
+    alphabet = [chr(0x4E00 + at) for at in range(letters)]
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)
+    try:
+        for _ in range(8):
+            said, wanted = (rng.choices(alphabet, k=rng.randint(100, 420)) for _ in range(2))
+            wanted[40:90] = said[10:60]
+            assert rouge_f(said, wanted) == package_f(said, wanted), (said, wanted)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def test_union_of_subsequences_by_hand():

@@ -156,7 +156,7 @@ class EvaluationSettings(Settings):
     batch_size: int = Field(default=16, ge=1)
     """Prompts that are generated together"""
     failed_as_empty: bool = False
-    """Go on where a server will not answer a question: the answer then counts as empty and is counted. Otherwise the run
+    """Go on where a server will not answer a question: the answer counts as empty, and is counted. Otherwise the run
     stops there, and asks these questions again the next time"""
     metrics: Literal["paper", "char"] = "paper"
     """Metric profile: paper (words cut by jieba, the published definitions) or char (characters)"""

@@ -26,6 +26,7 @@ def measure(
     folder: Path = Path(),
     advance: Callable[[int], None] = lambda _: None,
     failed_as_empty: bool = False,
+    paid: Path | None = None,
 ) -> dict[str, Any]:
     """Let a model lead consultations on all cards; writes transcripts and `consultations.json`, and gives the latter.
 
@@ -37,13 +38,14 @@ def measure(
         folder: to which the path of the cards is relative: the recipe's.
         advance: told how many consultations have just ended.
         failed_as_empty: a turn that a server will not answer counts as an empty one.
+        paid: where a caregiver's paid answers are kept; beside the results by default.
 
     Raises:
         UserError: as `read_cards`, `consult` and `Endpoint`.
     """
     cards = read_cards(None if settings.cards is None else folder / settings.cards, settings.max_cards)
     out.mkdir(parents=True, exist_ok=True)
-    with _caregiver(settings.caregiver, out) as caregiver:
+    with _caregiver(settings.caregiver, paid or out / _PAID) as caregiver:
         held = consult(engine, cards, caregiver, out, settings.max_turns, advance, failed_as_empty)
         said = signature(engine, cards, caregiver, settings.max_turns)
         found = summary(model, held, caregiver.name, settings.max_turns, said)
@@ -52,7 +54,7 @@ def measure(
 
 
 @contextmanager
-def _caregiver(settings: TeacherSettings | None, out: Path) -> Iterator[Caregiver]:
+def _caregiver(settings: TeacherSettings | None, paid: Path) -> Iterator[Caregiver]:
     if settings is None:
         yield RuleCaregiver()
         return
@@ -60,5 +62,5 @@ def _caregiver(settings: TeacherSettings | None, out: Path) -> Iterator[Caregive
     from pediatricsgpt.evaluation.consultation.caregiver_teacher import TeacherCaregiver
 
     # Cards are about no patient, so leave to use the address is leave to send them there
-    with Endpoint(settings, out / _PAID) as endpoint:
+    with Endpoint(settings, paid) as endpoint:
         yield TeacherCaregiver(endpoint, settings.allow_external)

@@ -9,7 +9,7 @@ from pediatricsgpt.evaluation.report import models, words
 from pediatricsgpt.evaluation.report.contamination import Contamination, clean, matched
 from pediatricsgpt.evaluation.report.files import RunFiles, expected
 from pediatricsgpt.evaluation.report.plots import Dots, dots
-from pediatricsgpt.evaluation.report.strata import weakest_first
+from pediatricsgpt.evaluation.report.strata import order_note, weakest_first
 from pediatricsgpt.evaluation.report.tables import Column, Table, axis_of, interval
 from pediatricsgpt.evaluation.statistics import Interval
 
@@ -139,6 +139,6 @@ def _drawings(run: RunFiles, benchmark: str, found: Mapping[str, Mapping[str, An
                     row = values.setdefault(value, [None] * len(found))
                     row[place] = interval(group.get("by_likelihood") or group.get("by_letter"), 100.0)
         title = f"{words.benchmark(benchmark)}: share of right choices by {words.field(field)}, per cent"
-        note = "By likelihood where it was measured, else by letter; weakest of our last model first 最弱者在前."
+        note = f"By likelihood where it was measured, else by letter. {order_note(list(found))}"
         drawn.append(dots(title, f"{benchmark}-choices-{field}", list(found), weakest_first(list(found), values), note))
     return drawn

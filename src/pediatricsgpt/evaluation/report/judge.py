@@ -93,8 +93,11 @@ def validation(run: RunFiles) -> Table | None:
     rows = []
     with expected(run.folder / VALIDATION):
         for name, judge in report["judges"].items():
-            for dimension, one in judge["dimensions"].items():
-                agreement = one["agreement"]
+            # Where the reference knows no ties, agreement is told on the pairs that it decides.
+            basis = "decided" if judge.get("basis") == "decided" else "agreement"
+            overall = {"overall": judge["overall"]} if judge.get("overall") else {}
+            for dimension, one in {**judge["dimensions"], **overall}.items():
+                agreement = one[basis]
                 rows.append(
                     [
                         str(name),
@@ -105,6 +108,7 @@ def validation(run: RunFiles) -> Table | None:
                         *(interval(agreement.get(key)) for key in ("kappa", "ac1", "alpha")),
                         int(one["ties"]),
                         "passed 通过" if judge["passed"] else "not passed 未通过",
+                        "decided pairs" if basis == "decided" else "all pairs",
                         str(judge["bar"]),
                     ]
                 )
@@ -118,6 +122,7 @@ def validation(run: RunFiles) -> Table | None:
         *(Column(_STATISTICS[key], "value") for key in ("kappa", "ac1", "alpha")),
         Column("ties", "count"),
         Column("result"),
+        Column("agreement on"),
         Column("bar", "wrap"),
     ]
     return Table("judge-validation", "The judges against a reference 裁判与参照的一致性", columns, rows, what)

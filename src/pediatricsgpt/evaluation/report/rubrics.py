@@ -10,7 +10,7 @@ from pediatricsgpt.evaluation.compare.questions import sorted_models
 from pediatricsgpt.evaluation.report import models
 from pediatricsgpt.evaluation.report.files import RunFiles, expected
 from pediatricsgpt.evaluation.report.plots import Dots, dots
-from pediatricsgpt.evaluation.report.strata import weakest_first
+from pediatricsgpt.evaluation.report.strata import order_note, weakest_first
 from pediatricsgpt.evaluation.report.tables import Column, Table, axis_of, interval
 from pediatricsgpt.evaluation.statistics import Interval
 
@@ -77,7 +77,7 @@ def rubrics(run: RunFiles) -> Rubrics | None:
     return Rubrics(
         list(dict.fromkeys(sets)),
         Table("rubrics", "Score by criteria with points 按评分标准得分", columns, rows, note),
-        dots(title, "rubrics-themes-plot", list(found), ordered, "Weakest of our last model first 最弱者在前."),
+        dots(title, "rubrics-themes-plot", list(found), ordered, order_note(list(found))),
         table if themes else None,
         [one for one in criteria if one.rows],
     )

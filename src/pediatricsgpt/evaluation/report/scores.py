@@ -16,7 +16,7 @@ from pediatricsgpt.evaluation.report.charts import Axis, axis
 from pediatricsgpt.evaluation.report.downloads import csv_address, with_parts
 from pediatricsgpt.evaluation.report.files import RunFiles, expected
 from pediatricsgpt.evaluation.report.plots import Dots, dots
-from pediatricsgpt.evaluation.report.strata import weakest_first
+from pediatricsgpt.evaluation.report.strata import order_note, weakest_first
 from pediatricsgpt.evaluation.statistics import SEED, Difference, Interval
 from pediatricsgpt.records import AGE_BANDS, PEDIATRIC_TASKS
 
@@ -322,7 +322,7 @@ def _groups(run: RunFiles, scores: Mapping[str, Any], field: str) -> GroupTable:
     ordered = weakest_first(list(scores), found)
     rows = [(value, max(cell.n for cell in cells if cell), cells) for value, cells in ordered.items()]
     title = f"{words.metric(GROUP_METRIC)} by {words.field(field)}"
-    note = "Mean times 100 with 95 % interval, weakest of the last model first 最弱者在前."
+    note = f"Mean times 100 with 95 % interval. {order_note(list(scores))}"
     plot = dots(title, f"held-out-{field}", list(scores), ordered, note)
     return GroupTable(field, list(scores), rows, plot)
 

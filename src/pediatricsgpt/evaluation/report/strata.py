@@ -41,8 +41,7 @@ def by_stratum(scored: Mapping[str, Mapping[str, Any]], field: str, where: Path)
 
 def weakest_first(names: Sequence[str], found: Strata) -> dict[str, list[Interval | None]]:
     """Strata in the order of our last model's means, or the first model's where none is ours."""
-    one = models.ours(names)
-    place = names.index(one) if one else 0
+    place = names.index(decides(names)) if names else 0
 
     def mean(value: str) -> tuple[bool, float, str]:
         here = found[value][place] if found[value] else None
@@ -51,10 +50,20 @@ def weakest_first(names: Sequence[str], found: Strata) -> dict[str, list[Interva
     return {value: list(found[value]) for value in sorted(found, key=mean)}
 
 
+def decides(names: Sequence[str]) -> str:
+    """The model by whose means strata are ordered: our last one, or the first where none is ours."""
+    return models.ours(names) or names[0]
+
+
+def order_note(names: Sequence[str]) -> str:
+    """A sentence about the order of strata."""
+    return f"Weakest of {words.model(decides(names))} first 最弱者在前." if names else ""
+
+
 def strata(benchmark: str, field: str, names: Sequence[str], found: Strata) -> Dots | None:
     """The drawing of one label's strata."""
     title = f"{words.benchmark(benchmark)}: ROUGE-L by {words.field(field)}"
-    note = "Mean times 100 with 95 % interval, weakest of our last model first 最弱者在前."
+    note = f"Mean times 100 with 95 % interval. {order_note(names)}"
     return dots(title, f"{benchmark}-{field}", names, found, note)
 
 

@@ -114,7 +114,8 @@ def shown(value: Any, kind: Kind) -> tuple[str, str]:
         case (name, said), "head":
             return str(name), str(said)
         case ((Interval() | Difference()), ("signed" | "change")):
-            ends = f"{words.signed(value.low * scale, 1)} … {words.signed(value.high * scale, 1)}"
+            places = 1 if kind == "signed" else 2
+            ends = f"{words.signed(value.low * scale, places)} … {words.signed(value.high * scale, places)}"
             return words.signed(value.mean * scale), ends
         case ((Interval() | Difference()), ("share" | "points" | "value")):
             if not math.isfinite(value.mean):
