@@ -77,6 +77,7 @@ def test_what_does_not_exist_is_refused(files: list[Path], tmp_path: Path) -> No
     assert "--benchmark cmd" in refused(*files, "--benchmark", "cmd")
     assert "no answers here" in refused(tmp_path)
     assert "give one run's folder" in refused(tmp_path, files[0])
+    assert "the same file is given twice" in refused(files[0], files[0])
     assert "no such file" in refused(tmp_path / "our.jsonl", files[0])
     assert "this is a folder" in refused(*files, "--out", tmp_path)
 

@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 from pediatricsgpt.cli import app
 from pediatricsgpt.errors import UserError
+from pediatricsgpt.evaluation.judge.questions import read_pair
 from tests.openai_server import Body, Fault, OpenAIServer
 
 DOWN = Fault(status=503, headers={"Retry-After": "0"})
@@ -87,6 +88,67 @@ def test_answers_of_an_address_are_a_predictions_file(tmp_path: Path) -> None:
     assert "9 requests, 0 answers from before" in found.output
     assert "27.0000 CNY" in found.output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["o.jsonl", "o.jsonl.paid", "q.jsonl"]
+
+
+def _given(folder: Path, answers: dict[str, str], name: str = "peer.jsonl") -> Path:
+    path = folder / name
+    rows = [{"id": item, "prediction": answer} for item, answer in answers.items()]
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def _joined(data: Path, out: Path, given: Path, *others: str) -> list[str]:
+    return _arguments(data, out, "--benchmark", "own", "--answers", str(given), *others)
+
+
+def test_answers_that_were_given_elsewhere_become_a_predictions_file_that_all_commands_read(tmp_path: Path) -> None:
+    data = _data(tmp_path, 6)
+    given = _given(tmp_path, {**{f"i{n}": f"别人{n}" for n in range(5, -1, -1)}, "x": "other"})
+    found = _done(_joined(data, tmp_path / "o.jsonl", given))
+    assert "6 answers of peer, 1 to items that the benchmark lacks: " in found.output
+    told = [(row["id"], row["prediction"], row["reference"], row["department"]) for row in _rows(tmp_path / "o.jsonl")]
+    assert told == [(f"i{n}", f"别人{n}", f"答问{n}", "儿科") for n in range(6)]
+    asked = [row["messages"] for row in _rows(tmp_path / "o.jsonl")]
+    assert asked == [[{"role": "user", "content": f"问{n}"}] for n in range(6)]
+    _done(_joined(data, tmp_path / "p.jsonl", given, "--model", "他人", "--max-items", "4"))
+    assert {row["model"] for row in _rows(tmp_path / "p.jsonl")} == {"他人"}
+    assert len(_rows(tmp_path / "p.jsonl")) == 4
+    _done(["score", str(tmp_path / "o.jsonl")])
+    pair = read_pair(tmp_path / "o.jsonl", tmp_path / "p.jsonl", intersect=True)
+    assert (pair.models, len(pair.questions)) == (("peer", "他人"), 4)
+
+
+def test_items_without_a_given_answer_are_left_out_only_on_request(tmp_path: Path) -> None:
+    data, given = _data(tmp_path, 4), _given(tmp_path, {"i0": "别人", "i2": ""})
+    assert "2 of 4 items of own have no answer" in _refused(_joined(data, tmp_path / "o.jsonl", given)).message
+    found = _done(_joined(data, tmp_path / "o.jsonl", given, "--allow-missing"))
+    assert "2 answers of peer, 1 empty, 2 items have none" in " ".join(found.output.split())
+    assert [row["id"] for row in _rows(tmp_path / "o.jsonl")] == ["i0", "i2"]
+
+
+def test_given_answers_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
+    data, given = _data(tmp_path, 2), _given(tmp_path, {"i0": "甲", "i1": "乙"})
+    before = given.read_bytes()
+    assert "leave one of the two out" in _refused(_joined(data, tmp_path / "o", given, "runs/demo/sft")).message
+    assert "leave one of the two out" in _refused(_joined(data, tmp_path / "o", given, "--api", "http://x/v1")).message
+    without = _refused(_arguments(data, tmp_path / "o", "--answers", str(given)))
+    assert without.where == "--benchmark"
+    assert _refused(_joined(data, given, given)).where == "--out"
+    assert given.read_bytes() == before
+    assert "no such file of answers" in _refused(_joined(data, tmp_path / "o", tmp_path / "none")).message
+    assert _refused([*_arguments(data, tmp_path / "o", "m"), "--allow-missing"]).where == "--allow-missing"
+    assert not (tmp_path / "o").exists()
+
+
+def test_how_long_a_server_may_take_can_be_said(tmp_path: Path) -> None:
+    with OpenAIServer(_echo) as server:
+        asked = []
+        for seconds in ("1", "30"):
+            server.script.append(Fault(wait=1.3))
+            data, out = _data(tmp_path, 1), tmp_path / f"{seconds}.jsonl"
+            _done(_arguments(data, out, *_address(server, "--timeout", seconds)))
+            asked.append(len(server.requests))
+    assert asked == [2, 3]
 
 
 def test_a_question_that_the_server_refuses_is_named_and_asked_again(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ from pediatricsgpt.records import (
     write_rows,
 )
 
+from .phases import phase_counts, phase_settings, preference_values, text, trained, training_log, write_shortcuts
+
 MODELS = ("base", "cpt", "sft", "dfpo", "experts")
 TASKS = ("medkqa", "evidiag", "trerecom")
 SETS = {"cpt": "cpt", "sft": "instruction", "experts": "instruction", "preferences": "preference"}
@@ -303,10 +305,10 @@ def _card(train: list[dict[str, Any]], test: list[dict[str, Any]]) -> Callable[[
 
 
 def write_models(run: SmallRun) -> None:
-    run.done("base", _text("config.json"), counts={"parameters": 9_400_000, "vocabulary": 8000})
+    run.done("base", text("config.json"), counts={"parameters": 9_400_000, "vocabulary": 8000})
     for phase, before, data in (("cpt", "base", "cpt"), ("sft", "cpt", "sft")):
         run.done(
-            phase, _trained(_log()), [before, f"corpus/{data}"], counts=_phase_counts(), settings=_phase_settings()
+            phase, trained(training_log()), [before, f"corpus/{data}"], counts=phase_counts(), settings=phase_settings()
         )
     pair = {name: [_turns("medkqa", 1)[0]] for name in ("prompt", "chosen", "rejected")}
     rows = [{**pair, "aspect": "style", **provenance(str(n), _record(n, "train"))} for n in range(3)]
@@ -314,89 +316,21 @@ def write_models(run: SmallRun) -> None:
     run.done("corpus/preferences", _rows(rows, "preference"), ["corpus/instructions", "sft"], counts=counts)
     write_dfpo(run, fall=0.4)
     run.done(
-        "experts", _trained(_log()), ["dfpo", "corpus/experts"], counts=_phase_counts(), settings=_phase_settings()
+        "experts", trained(training_log()), ["dfpo", "corpus/experts"], counts=phase_counts(), settings=phase_settings()
     )
 
 
 def write_dfpo(run: SmallRun, fall: float) -> None:
     """`fall`: by how many nats the preferred answers are less likely at the end, for each logged step."""
-    log = [{**line, **_preference_values(line["step"], fall)} for line in _log()]
-    settings = {**_phase_settings(), "beta": 0.1, "mu": 1.0, "style_auc": 0.75}
+    log = [{**line, **preference_values(line["step"], fall)} for line in training_log()]
+    settings = {**phase_settings(), "beta": 0.1, "mu": 1.0, "style_auc": 0.75}
     counts = {"rows": 30, "too_long": 0, "equal_sides": 2, "pairs": 28, "steps": 40, "parameters": 9_400_000}
 
     def write(folder: Path) -> None:
-        _trained(log)(folder)
+        trained(log)(folder)
         write_shortcuts(folder, [_ANSWER[: 20 + n % 9] for n in range(28)], [_ANSWER[: 20 + n % 7] for n in range(28)])
 
     run.done("dfpo", write, ["sft", "corpus/preferences"], counts=counts, settings=settings)
-
-
-def write_shortcuts(folder: Path, chosen: Sequence[str], rejected: Sequence[str]) -> None:
-    """What the preference phase writes of pairs, from the corpus's statistics of them."""
-    from pediatricsgpt.corpus.build.shortcuts import probe, side_statistics
-
-    sides = {"chosen": side_statistics(chosen, rejected), "rejected": side_statistics(rejected, chosen)}
-    found = {"sides": sides, "probe": probe(chosen, rejected)}
-    (folder / "shortcuts.json").write_text(json.dumps(found), encoding="utf-8")
-
-
-def _preference_values(step: int, fall: float) -> dict[str, float]:
-    return {
-        "loss/preference": 0.69 - step / 100,
-        "loss/likelihood": 3.0 + step / 100,
-        "logps/chosen": -200.0 - fall * step,
-        "logps/rejected": -220.0 - 2 * step,
-        "rewards/chosen": -0.1 * fall * step,
-        "rewards/rejected": -0.2 * step,
-        "rewards/margins": 0.1 * step,
-        "rewards/accuracies": 0.75,
-        "rewards/accuracies_length_normalised": 0.5,
-    }
-
-
-def _log() -> list[dict[str, Any]]:
-    return [
-        {"loss": 8.0 - step / 10, "learning_rate": 1e-4, "epoch": step / 40, "step": step} for step in range(5, 41, 5)
-    ]
-
-
-def _trained(log: list[dict[str, Any]]) -> Callable[[Path], None]:
-    def write(folder: Path) -> None:
-        (folder / "config.json").write_text(folder.name, encoding="utf-8")
-        write_json_lines(folder / "metrics.jsonl", log)
-
-    return write
-
-
-def _text(name: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).write_text("{}", encoding="utf-8") and None
-
-
-def _phase_counts() -> dict[str, Any]:
-    return {
-        "rows": 18,
-        "too_long": 2,
-        "tokens": 12_345,
-        "loss_tokens": 6_789,
-        "steps": 40,
-        "parameters": 9_400_000,
-        "trained_parameters": 9_400_000,
-        "trained_share_percent": 100.0,
-        "cut": 3,
-        "cut_turns": 5,
-        "cut_tokens": 789,
-        "by_set": {"corpus": _part(10, 9_345, 75.7), "<own>": _part(4, 3_000, 24.3)},
-        "by_task": {"evidiag": _part(5, 3_000, 24.3), "medkqa": _part(9, 9_345, 75.7)},
-        "by_source": {"guidelines": _part(14, 12_345, 100.0)},
-    }
-
-
-def _part(rows: int, tokens: int, percent: float) -> dict[str, Any]:
-    return {"rows": rows, "tokens": tokens, "loss_tokens": tokens // 2, "share_percent": percent}
-
-
-def _phase_settings() -> dict[str, Any]:
-    return {"max_length": 512, "trainer": {"learning_rate": 5e-4, "max_steps": 40}}
 
 
 def write_evaluation(run: SmallRun, model: str, answer: str, per_task: int = PER_TASK) -> None:

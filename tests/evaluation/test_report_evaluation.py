@@ -14,12 +14,9 @@ import yaml
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.evaluation.metrics import METRICS
 from pediatricsgpt.evaluation.report import write_report
-from pediatricsgpt.evaluation.report.downloads import csv_address, file_name
 from pediatricsgpt.evaluation.report.files import RunFiles
 from pediatricsgpt.evaluation.report.judge import judged
-from pediatricsgpt.evaluation.report.plots import MOST_ROWS, dots
-from pediatricsgpt.evaluation.report.tables import shown
-from pediatricsgpt.evaluation.statistics import Interval, bootstrap_mean, paired_bootstrap_difference
+from pediatricsgpt.evaluation.statistics import bootstrap_mean, paired_bootstrap_difference
 
 from . import measured as made
 from .conftest import PER_TASK, SmallRun
@@ -281,6 +278,7 @@ def test_consultations_show_measures_cards_sources_and_transcripts(measured: Sma
     for measure, title in (("facts_elicited", "facts elicited 问出的病情要点"), ("turns", "turns 轮数")):
         assert near(row[f"{title} mean"], found["measures"][measure]["mean"])
         assert int(row[f"{title} n"]) == 3
+    assert text.count("3 of the cards were not checked by a doctor") == 2
     assert "流行性感冒诊疗方案 · government document · 四、临床表现" in text
     assert "asks 询问: age, duration" in text
     assert "tells 告知: temperature" in text
@@ -395,28 +393,3 @@ def test_unfinished_work_is_not_reported(measured: SmallRun) -> None:
 def test_the_same_files_give_the_same_bytes_with_everything_measured(measured: SmallRun) -> None:
     first = write_report(measured.folder).read_bytes()
     assert write_report(measured.folder).read_bytes() == first
-
-
-def test_a_download_cannot_hold_a_formula_and_has_a_safe_name() -> None:
-    found = Page(f'<a download="a.csv" href="{csv_address(["=1+1", "n"], [["+cmd", -3], ["文", 0.5]])}">x</a>')
-    assert found.csv("a.csv") == [["'=1+1", "n"], ["'+cmd", "-3"], ["文", "0.5"]]
-    assert file_name("../../a b/儿科:*?") == "a-b-儿科.csv"
-
-
-def test_cells_show_intervals_with_real_minus_signs() -> None:
-    assert shown(Interval(-0.191, -0.4, 0.02, 5), "value") == ("\u22120.19", "\u22120.4 – 0.0")
-    assert shown(Interval(0.5, 0.4, 0.6, 5), "share") == ("50.0 %", "40.0 – 60.0")
-    assert shown(None, "share") == ("–", "")
-    assert shown(0.0004, "p") == ("< 0.001", "")
-    assert shown(Interval(float("nan"), 0.0, 0.0, 1), "points") == ("not finite", "")
-
-
-def test_dots_stay_inside_and_say_what_is_not_drawn() -> None:
-    strata = {f"s{n}": [Interval(n, n - 1, n + 1, 9), None] for n in range(MOST_ROWS + 3)}
-    plot = dots("title", "name", ["a", "b"], strata)
-    assert plot is not None
-    assert len(plot.rows) == MOST_ROWS
-    assert "3 more are in the data." in plot.note
-    assert all(plot.left <= mark.low <= mark.high <= plot.width for row in plot.rows for mark in row.marks)
-    assert dots("title", "name", ["a"], {"one": [Interval(1, 0, 2, 3)]}) is None
-    assert "s0: a 0.0" in plot.spoken

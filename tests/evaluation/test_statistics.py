@@ -7,9 +7,11 @@ import pytest
 
 from pediatricsgpt.evaluation.statistics import (
     Interval,
+    beyond_data,
     bootstrap_mean,
     bootstrap_means,
     bootstrap_ratio,
+    bootstrap_share,
     holm,
     paired_bootstrap_difference,
     paired_p,
@@ -209,3 +211,26 @@ def test_holm_is_the_step_down_written_out():
     assert holm([0.7, 0.9]) == [1.0, 1.0]
     with pytest.raises(ValueError, match="between 0 and 1"):
         holm([float("nan")])
+
+
+@pytest.mark.parametrize("n", [1, 3, 20, 300])
+def test_a_share_that_nothing_or_everything_has_is_not_known_exactly(n: int) -> None:
+    none, all_ = bootstrap_share([0.0] * n), bootstrap_share([1.0] * n)
+    assert (none.mean, none.low, all_.mean, all_.high) == (0.0, 0.0, 1.0, 1.0)
+    # At this share, none of n cases has it with a chance of 2.5 %: the definition of the exact upper end.
+    assert (1 - none.high) ** n == pytest.approx(0.025)
+    assert all_.low == pytest.approx(1 - none.high)
+    cases = [place // 3 for place in range(n)]
+    assert bootstrap_share([0.0] * n, groups=cases).high == pytest.approx(1 - 0.025 ** (1 / len(set(cases))))
+
+
+def test_a_share_in_between_keeps_its_bootstrap_interval() -> None:
+    values = [1.0, 0.0, 0.0, 1.0, 1.0, 0.0]
+    assert bootstrap_share(values) == bootstrap_mean(values)
+
+
+def test_a_net_win_at_its_end_has_a_verdict_from_as_many_cases_as_a_sign_test() -> None:
+    def low(n: int) -> float:
+        return beyond_data(bootstrap_mean([1.0] * n), n, (-1.0, 1.0)).low
+
+    assert low(5) < 0 < low(6)

@@ -56,15 +56,16 @@ def compare(
 
 
 def _read(sources: list[Path], intersect: bool) -> Questions:
-    from pediatricsgpt.evaluation.compare import MODELS
     from pediatricsgpt.evaluation.compare.questions import questions_of_files, questions_of_run
+    from pediatricsgpt.evaluation.report.files import RunFiles
+    from pediatricsgpt.evaluation.report.models import order
 
     folders = [source for source in sources if source.is_dir()]
     if not folders:
         return questions_of_files(sources, intersect)
     if len(sources) > 1:
         raise UserError("give one run's folder, or predictions files alone", folders[0])
-    questions = questions_of_run(folders[0], MODELS)
+    questions = questions_of_run(folders[0], order(RunFiles(folders[0])))
     if not questions.items:
         raise UserError("no answers here: give a run's folder with evaluation/MODEL/predictions.jsonl", folders[0])
     return questions

@@ -29,6 +29,9 @@ MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="Longest ans
 RequestsPerMinute = Annotated[
     float | None, typer.Option("--requests-per-minute", min=0.01, help="Rate limit.", show_default=False)
 ]
+Timeout = Annotated[
+    float, typer.Option("--timeout", min=1, help="Seconds until a request counts as failed; more for a slow server.")
+]
 PriceInput = Annotated[float, typer.Option("--price-input", min=0, help="Price of a million input tokens.")]
 PriceOutput = Annotated[float, typer.Option("--price-output", min=0, help="Price of a million output tokens.")]
 Currency = Annotated[str, typer.Option("--currency", help="Currency of the prices.")]

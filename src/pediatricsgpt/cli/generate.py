@@ -1,4 +1,4 @@
-"""Answers of a model to a file of questions: a model on this machine, or one at an address."""
+"""Answers of a model to a file of questions: one on this machine, one at an address, or what one said elsewhere."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pediatricsgpt.errors import UserError
 
 if TYPE_CHECKING:
     from pediatricsgpt.endpoint import TeacherSettings, Usage
+    from pediatricsgpt.evaluation.benchmarks import Benchmark as Questions
     from pediatricsgpt.evaluation.benchmarks import Item
     from pediatricsgpt.evaluation.settings import BenchmarkName
     from pediatricsgpt.models.answers import Account, Answerer
@@ -32,6 +33,19 @@ Out = Annotated[Path, typer.Option("--out", help="The predictions file to write.
 AnyModel = Annotated[
     str | None,
     typer.Argument(help="A run's phase folder (runs/demo/sft), a model folder or a hub id.", show_default=False),
+]
+Given = Annotated[
+    Path | None,
+    typer.Option(
+        "--answers",
+        help="Answers that were given elsewhere (id and prediction, or dialogues): nothing is asked; they are "
+        "written beside the questions and references of --benchmark, for score, judge and compare; --model names who "
+        "gave them.",
+        show_default=False,
+    ),
+]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="With --answers: leave out items that have none, with their count.")
 ]
 Benchmark = Annotated[
     str | None,
@@ -65,7 +79,9 @@ def generate(
     key_env: endpoints.KeyEnv = None,
     allow_external: endpoints.AllowExternal = False,
     concurrency: endpoints.Concurrency = 4,
+    given: Given = None,
     requests_per_minute: endpoints.RequestsPerMinute = None,
+    timeout: endpoints.Timeout = 120.0,
     budget_tokens: endpoints.BudgetTokens = None,
     budget_money: endpoints.BudgetMoney = None,
     price_input: endpoints.PriceInput = 0.0,
@@ -79,13 +95,27 @@ def generate(
     batch_size: BatchSize = 16,
     skip_too_long: SkipTooLong = False,
     failed_as_empty: FailedAsEmpty = False,
+    allow_missing: AllowMissing = False,
 ) -> None:
-    """Answer every item of a file, with a model or, with --api, at an address. A killed run goes on where it was."""
+    """Answer every item of a file, with a model or, with --api, at an address. A killed run goes on where it was.
+
+    With --answers, what a model said elsewhere is written in the same form.
+    """
+    if given is not None:
+        _join(given, data, benchmark, max_items, out, api_model, allow_missing, {"MODEL": model, "--api": api})
+        return
+    if allow_missing:
+        raise UserError("this belongs to --answers; without it every item is asked", "--allow-missing")
     _check_one(model, api, {"--model": api_model, "--key-env": key_env})
     remote = None
     if api is not None:
         money = {"budget_money": budget_money, "price_input": price_input, "price_output": price_output}
-        others = {"requests_per_minute": requests_per_minute, "budget_tokens": budget_tokens, "currency": currency}
+        others = {
+            "requests_per_minute": requests_per_minute,
+            "budget_tokens": budget_tokens,
+            "currency": currency,
+            "timeout": timeout,
+        }
         remote = endpoints.settings_of(api, api_model, key_env, allow_external, concurrency, **money, **others)
         _may_leave(remote)
     items = _items(data, benchmark, max_items)
@@ -101,9 +131,50 @@ def generate(
         _tell_costs(engine)
 
 
+def _join(
+    given: Path,
+    data: Path,
+    benchmark: str | None,
+    max_items: int | None,
+    out: Path,
+    name: str | None,
+    allow_missing: bool,
+    others: Mapping[str, str | None],
+) -> None:
+    """Write answers that were given elsewhere as a predictions file."""
+    for option, value in others.items():
+        if value is not None:
+            raise UserError("--answers gives the answers, so no model is asked; leave one of the two out", option)
+    if benchmark is None:
+        raise UserError(
+            "--answers needs the benchmark that they are to: name it (own: a file of your own with references)",
+            "--benchmark",
+        )
+    from pediatricsgpt.evaluation.answering import join_answers
+    from pediatricsgpt.evaluation.given import given_answers
+
+    questions = _questions(data, benchmark, max_items)
+    check_output(out)
+    if out.resolve() == given.resolve():
+        raise UserError("this is the file of --answers; name another one", "--out")
+    found = given_answers(given, questions, allow_missing)
+    account = join_answers(questions.items, found.answers, out, name or given.stem)
+    parts = {
+        "empty": account.empty,
+        "items have none": found.missing,
+        "to items that the benchmark lacks": found.unknown,
+    }
+    said = "".join(f", {count} {what}" for what, count in parts.items() if count)
+    console.print(f"{account.answers} answers of {name or given.stem}{said}: {out}", highlight=False, soft_wrap=True)
+
+
 def _check_one(model: str | None, api: str | None, of_api: Mapping[str, str | None]) -> None:
     if (model is None) == (api is None):
-        raise UserError("name one model: a folder or hub id, or an address with --api and --model", "MODEL")
+        raise UserError(
+            "name one model: a folder or hub id, an address with --api and --model, or with --answers what one said "
+            "elsewhere",
+            "MODEL",
+        )
     given = [name for name, value in of_api.items() if value is not None]
     if api is None and given:
         raise UserError("this belongs to an address; name it with --api", given[0])
@@ -120,21 +191,27 @@ def _may_leave(remote: TeacherSettings) -> None:
 
 def _items(data: Path, benchmark: str | None, max_items: int | None) -> list[Item]:
     """The items of a file: of one's own, or of a benchmark's in its own form; at most so many."""
-    from pediatricsgpt.evaluation.benchmarks import load_benchmark, read_items, spread_items
-    from pediatricsgpt.evaluation.settings import BenchmarkSettings
+    from pediatricsgpt.evaluation.benchmarks import read_items, spread_items
 
     if benchmark is None:
         items = read_items(data)
         _warn_of_ids(items)
         chosen = {id(item) for item in spread_items(items)[:max_items]}
         return [item for item in items if id(item) in chosen]
+    return _questions(data, benchmark, max_items).items
+
+
+def _questions(data: Path, benchmark: str, max_items: int | None) -> Questions:
+    from pediatricsgpt.evaluation.benchmarks import load_benchmark
+    from pediatricsgpt.evaluation.settings import BenchmarkSettings
+
     settings = BenchmarkSettings(name=_benchmark_name(benchmark), path=str(data))
     found = load_benchmark(settings, Path(), max_items)
     dropped = "".join(f", {count} {reason}" for reason, count in (found.dropped | found.left_out).items())
     console.print(
         f"{found.title}: {found.read} rows, {len(found.items)} items{dropped}", highlight=False, soft_wrap=True
     )
-    return found.items
+    return found
 
 
 def _warn_of_ids(items: Sequence[Item]) -> None:

@@ -81,6 +81,7 @@ def judge(
     repairs: Repairs = 2,
     concurrency: endpoints.Concurrency = 4,
     requests_per_minute: endpoints.RequestsPerMinute = None,
+    timeout: endpoints.Timeout = 120.0,
     price_input: endpoints.PriceInput = 0.0,
     price_output: endpoints.PriceOutput = 0.0,
     currency: endpoints.Currency = "CNY",
@@ -112,7 +113,12 @@ def judge(
     else:
         money = {"price_input": price_input, "price_output": price_output, "currency": currency}
         bounds = {"budget_tokens": budget_tokens, "budget_money": budget_money, "max_tokens": max_tokens}
-        how = {"temperature": temperature, "repairs": repairs, "requests_per_minute": requests_per_minute}
+        how = {
+            "temperature": temperature,
+            "repairs": repairs,
+            "requests_per_minute": requests_per_minute,
+            "timeout": timeout,
+        }
         one = endpoints.settings_of(api, model, key_env, allow_external, concurrency, **money, **bounds, **how)
         settings = _settings([one], given)
     _judge(a, b, out, settings, _names(names), intersect, teacher or [], validation, by, (estimate, yes, as_json))

@@ -22,6 +22,7 @@ from pediatricsgpt.cli.endpoints import (
     PriceInput,
     PriceOutput,
     RequestsPerMinute,
+    Timeout,
     settings_of,
 )
 from pediatricsgpt.errors import UserError
@@ -77,6 +78,7 @@ def grade(
     concurrency: Concurrency = 4,
     max_tokens: MaxTokens = 512,
     requests_per_minute: RequestsPerMinute = None,
+    timeout: Timeout = 120.0,
     price_input: PriceInput = 0.0,
     price_output: PriceOutput = 0.0,
     currency: Currency = "CNY",
@@ -101,6 +103,7 @@ def grade(
         max_tokens=max_tokens,
         repairs=repairs,
         requests_per_minute=requests_per_minute,
+        timeout=timeout,
         price_input=price_input,
         price_output=price_output,
         currency=currency,

@@ -67,6 +67,7 @@ def validate_judge(
     repairs: Repairs = 2,
     concurrency: endpoints.Concurrency = 4,
     requests_per_minute: endpoints.RequestsPerMinute = None,
+    timeout: endpoints.Timeout = 120.0,
     price_input: endpoints.PriceInput = 0.0,
     price_output: endpoints.PriceOutput = 0.0,
     currency: endpoints.Currency = "CNY",
@@ -96,7 +97,7 @@ def validate_judge(
     else:
         money = {"price_input": price_input, "price_output": price_output, "currency": currency}
         bounds = {"budget_tokens": budget_tokens, "budget_money": budget_money, "max_tokens": max_tokens}
-        how = {"temperature": 0.0, "repairs": repairs, "requests_per_minute": requests_per_minute}
+        how = {"temperature": 0.0, "repairs": repairs, "requests_per_minute": requests_per_minute, "timeout": timeout}
         judge = endpoints.settings_of(api, model, key_env, allow_external, concurrency, **money, **bounds, **how)
         found = _ask(reference, judge, out, bar, estimate, yes)
         if found is None:

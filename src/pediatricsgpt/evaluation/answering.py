@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pediatricsgpt.evaluation.benchmarks import CHOSEN, Item
 from pediatricsgpt.evaluation.choices import Choice, choice_prompt
-from pediatricsgpt.evaluation.statistics import Interval, bootstrap_mean
+from pediatricsgpt.evaluation.statistics import Interval, bootstrap_share
+from pediatricsgpt.manifest import disk_errors
 from pediatricsgpt.models.answers import Account, Answerer, Prompt, answer_file
-from pediatricsgpt.records import Message, read_json_lines
+from pediatricsgpt.records import Message, read_json_lines, write_json_lines
 
 _OF_CHOICE = ("kind", "key", "by_letter", "points", "worth", "right")
 
@@ -42,14 +43,34 @@ def answer_items(
         Unanswered: some items got no answer, and `failed_as_empty` is not set.
     """
     prompts = [Prompt(item.id, asked(item)) for item in items]
+    return answer_file(
+        engine, prompts, out, lambda index, answer: _row(items[index], answer, name), advance, failed_as_empty
+    )
 
-    def row(index: int, answer: str) -> dict[str, Any]:
-        item = items[index]
-        told = Choice(item, None, answer).row() if item.kind in CHOSEN else {}
-        chosen = {"options": item.options, **{field: told[field] for field in _OF_CHOICE}} if told else {}
-        return {**item.prediction(answer, name), **chosen}
 
-    return answer_file(engine, prompts, out, row, advance, failed_as_empty)
+def join_answers(items: Sequence[Item], answers: Mapping[str, str], out: Path, name: str) -> Account:
+    """Write answers that were given elsewhere as a predictions file, each with its question, reference and department.
+
+    Args:
+        answers: by the item's id; items without one are left out.
+        out: as `answer_items` writes it.
+        name: who answered.
+
+    Raises:
+        UserError: the disk refuses.
+    """
+    answered = [item for item in items if item.id in answers]
+    partial = out.with_name(out.name + ".writing")
+    with disk_errors(out):
+        write_json_lines(partial, [_row(item, answers[item.id], name) for item in answered])
+        partial.replace(out)
+    return Account(len(answered), sum(not answers[item.id].strip() for item in answered), 0, 0)
+
+
+def _row(item: Item, answer: str, name: str) -> dict[str, Any]:
+    told = Choice(item, None, answer).row() if item.kind in CHOSEN else {}
+    chosen = {"options": item.options, **{field: told[field] for field in _OF_CHOICE}} if told else {}
+    return {**item.prediction(answer, name), **chosen}
 
 
 def right_by_letter(path: Path) -> tuple[Interval, int] | None:
@@ -59,7 +80,7 @@ def right_by_letter(path: Path) -> tuple[Interval, int] | None:
     rows = [row for _, row in read_json_lines(path) if row.get("kind") in CHOSEN]
     if not rows:
         return None
-    right = bootstrap_mean(
+    right = bootstrap_share(
         [float(row["right"]) for row in rows], groups=[row.get("group") or row["id"] for row in rows]
     )
     return right, sum(row["by_letter"] is None for row in rows)

@@ -23,7 +23,7 @@ import yaml
 from pediatricsgpt.evaluation.benchmarks import Item
 from pediatricsgpt.evaluation.letters import read_letters, read_pairing, read_true_false
 from pediatricsgpt.evaluation.likelihood import next_log_probabilities
-from pediatricsgpt.evaluation.statistics import RESAMPLES, SEED, bootstrap_mean, bootstrap_ratio
+from pediatricsgpt.evaluation.statistics import RESAMPLES, SEED, bootstrap_ratio, bootstrap_share
 from pediatricsgpt.manifest import write_atomically
 from pediatricsgpt.models.encode import encode_answer
 from pediatricsgpt.models.load import Loaded, identity
@@ -281,7 +281,7 @@ def _both(choices: Sequence[Choice], by_letter: bool) -> dict[str, Any]:
 
 def _accuracy(choices: Sequence[Choice], by_letter: bool) -> dict[str, Any]:
     right = [float(_chosen(choice, by_letter) == choice.item.key) for choice in choices]
-    return asdict(bootstrap_mean(right, groups=[choice.item.case for choice in choices]))
+    return asdict(bootstrap_share(right, groups=[choice.item.case for choice in choices]))
 
 
 def _chosen(choice: Choice, by_letter: bool) -> tuple[str | None, ...] | None:

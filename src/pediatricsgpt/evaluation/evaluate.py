@@ -12,14 +12,12 @@ from pediatricsgpt.evaluation.answering import answer_items
 from pediatricsgpt.evaluation.benchmarks import held_out_items
 from pediatricsgpt.evaluation.likelihood import choose_rows, held_out_loss, text_loss
 from pediatricsgpt.evaluation.routing import has_experts, routing
-from pediatricsgpt.evaluation.scoring import score_file
+from pediatricsgpt.evaluation.scoring import PREDICTIONS, write_scores
 from pediatricsgpt.evaluation.settings import EvaluationSettings
 from pediatricsgpt.models.engine import Engine, Sampling
 from pediatricsgpt.models.load import Loaded, load
 from pediatricsgpt.records import read_rows
 
-PREDICTIONS = "predictions.jsonl"
-SCORES = "scores.json"
 LOSS = "held_out_loss.json"
 TEXT_LOSS = "text_loss.json"
 ROUTING = "routing.json"
@@ -65,9 +63,7 @@ def evaluate(
     fitting = [item for item in items if engine.fits(item.messages)]
     answer_items(engine, fitting, folder / PREDICTIONS, name, advance)
     advance(len(items) - len(fitting))
-    scores = score_file(folder / PREDICTIONS, profile=settings.metrics).to_dict()
-    scores["path"] = PREDICTIONS
-    (folder / SCORES).write_text(json.dumps(scores, ensure_ascii=False, indent=1), encoding="utf-8")
+    write_scores(folder, settings.metrics)
     counts = {"items": len(fitting), "items_too_long": len(items) - len(fitting)}
     return {**counts, "loss_rows": loss.rows, "loss_tokens": loss.tokens, **text_counts}
 

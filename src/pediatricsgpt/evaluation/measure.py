@@ -25,7 +25,7 @@ from pediatricsgpt.evaluation.choices import (
     write_choices,
 )
 from pediatricsgpt.evaluation.given import given_answers
-from pediatricsgpt.evaluation.scoring import score_file, write_item_scores
+from pediatricsgpt.evaluation.scoring import PREDICTIONS, write_scores
 from pediatricsgpt.evaluation.selection import CandidateLikelihood, write_selection
 from pediatricsgpt.evaluation.settings import EvaluationSettings
 from pediatricsgpt.manifest import write_atomically
@@ -33,9 +33,6 @@ from pediatricsgpt.models.answers import Answerer, CutOff, Prompt, Unanswered, a
 from pediatricsgpt.models.load import Loaded
 from pediatricsgpt.records import Message, write_json_lines
 
-PREDICTIONS = "predictions.jsonl"
-SCORES = "scores.json"
-ITEM_SCORES = "item_scores.jsonl"
 ABOUT = "benchmark.json"
 GIVEN = "the answers were given elsewhere"
 Advance = Callable[[int], None]
@@ -186,10 +183,7 @@ def _write_predictions(
     rows = zip(items, answers, cut, strict=True)
     write_json_lines(partial, [item.prediction(str(answer), name) | more for item, answer, more in rows])
     partial.replace(folder / PREDICTIONS)
-    report = score_file(folder / PREDICTIONS, profile=settings.metrics)
-    scores = report.to_dict() | {"path": PREDICTIONS}
-    write_item_scores(folder / ITEM_SCORES, report)
-    write_atomically(folder / SCORES, json.dumps(scores, ensure_ascii=False, indent=1))
+    write_scores(folder, settings.metrics)
 
 
 def _choices(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +21,16 @@ from pediatricsgpt.evaluation.metrics import (
 )
 from pediatricsgpt.evaluation.predictions import LABELS, Prediction, by_id, first_few, read_ids, read_predictions
 from pediatricsgpt.evaluation.statistics import Interval
+from pediatricsgpt.manifest import write_atomically
 from pediatricsgpt.records import write_json_lines
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+PREDICTIONS = "predictions.jsonl"
+SCORES = "scores.json"
+ITEM_SCORES = "item_scores.jsonl"
+"""What lies in the folder of a model that answered something"""
 
 NO_LABEL = "(none)"
 """The group of items that lack a label which others of the file have, so that the groups add up to all items"""
@@ -137,6 +144,14 @@ def cases_of(items: Sequence[Prediction]) -> list[str] | None:
     if all(item.group is None for item in items):
         return None
     return [f"group {item.group}" if item.group is not None else f"item {at}" for at, item in enumerate(items)]
+
+
+def write_scores(folder: Path, profile: str) -> None:
+    """Score the predictions that lie in a folder: `scores.json` and `item_scores.jsonl` beside them."""
+    report = score_file(folder / PREDICTIONS, profile=profile)
+    write_item_scores(folder / ITEM_SCORES, report)
+    told = report.to_dict() | {"path": PREDICTIONS}
+    write_atomically(folder / SCORES, json.dumps(told, ensure_ascii=False, indent=1))
 
 
 def write_item_scores(path: Path, report: ScoreReport) -> None:

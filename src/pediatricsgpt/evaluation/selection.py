@@ -16,7 +16,7 @@ from typing import Any
 
 from pediatricsgpt.evaluation.benchmarks import Item
 from pediatricsgpt.evaluation.likelihood import answer_losses
-from pediatricsgpt.evaluation.statistics import RESAMPLES, SEED, bootstrap_mean
+from pediatricsgpt.evaluation.statistics import RESAMPLES, SEED, bootstrap_share
 from pediatricsgpt.manifest import digest, write_atomically
 from pediatricsgpt.models.load import Loaded, identity
 from pediatricsgpt.records import Message, write_json_lines
@@ -136,8 +136,8 @@ def _row(item: Item, scores: Sequence[float]) -> dict[str, Any]:
 def _figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     cases = [row.get("group") or row["id"] for row in rows]
     return {
-        "accuracy": asdict(bootstrap_mean([float(row["right"]) for row in rows], groups=cases)),
-        "mrr": asdict(bootstrap_mean([1 / row["rank"] for row in rows], groups=cases)),
+        "accuracy": asdict(bootstrap_share([float(row["right"]) for row in rows], groups=cases)),
+        "mrr": asdict(bootstrap_share([1 / row["rank"] for row in rows], groups=cases)),
     }
 
 

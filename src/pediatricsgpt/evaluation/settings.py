@@ -25,7 +25,8 @@ BenchmarkName = Literal[
     "pediabench",
     "own",
 ]
-MODELS = ("base", "cpt", "sft", "dfpo", "experts")
+ModelName = Literal["base", "cpt", "sft", "dfpo", "experts"]
+MODELS: tuple[ModelName, ...] = get_args(ModelName)
 """The models of a run in the order in which they are made"""
 HELD_OUT_TASKS: tuple[str, ...] = get_args(HeldOutTask)
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -142,7 +143,7 @@ class EvaluationSettings(Settings):
     """Held-out tasks (by name) and public benchmarks (with their path) on which answers are generated and scored"""
     models: list[ModelUnderTest] = Field(default=[])
     """Other models on the same items: by path, hub id or address, or by answers that were given elsewhere"""
-    own_models: list[Literal["base", "cpt", "sft", "dfpo", "experts"]] = Field(default=[*MODELS])
+    own_models: list[ModelName] = Field(default=[*MODELS])
     """Which of the run's own models are measured on public benchmarks and rubrics and in consultations; on the held-out
     set all of them are"""
     max_items: int = Field(default=200, ge=1)

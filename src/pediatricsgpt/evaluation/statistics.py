@@ -8,7 +8,7 @@ drawn: items of a case resemble each other, and drawing them singly would make i
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -100,6 +100,38 @@ def bootstrap_means(
         drawn = resampled_means(np.column_stack([sums, counts]), seed, resamples)
         low, high = _ends(drawn[:, :-1] / drawn[:, -1:], level)
     return [Interval(float(m), float(a), float(b), n) for m, a, b in zip(means, low, high, strict=True)]
+
+
+def bootstrap_share(
+    values: Sequence[float] | NDArray[np.float64],
+    seed: int = SEED,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    groups: Groups | None = None,
+) -> Interval:
+    """`bootstrap_mean` of values from 0 to 1, with an exact end where all of them are 0, or all are 1."""
+    found = bootstrap_mean(values, seed, resamples, level, groups)
+    if min(values) != max(values):
+        return found
+    return beyond_data(found, found.n if groups is None else len(set(groups)), level=level)
+
+
+def beyond_data(
+    interval: Interval, cases: int, bounds: tuple[float, float] = (0.0, 1.0), level: float = LEVEL
+) -> Interval:
+    """An interval of a bounded quantity that all cases have at one of its bounds, with an end away from that bound.
+
+    Resamples of equal values are all equal, so their interval has no width however few the cases are. The end is that
+    of Clopper and Pearson (1934): the largest share of which so many cases show none with probability (1 - level) / 2.
+    Other intervals stay as they are.
+    """
+    lowest, highest = bounds
+    room = (highest - lowest) * (1.0 - ((1.0 - level) / 2.0) ** (1.0 / cases))
+    if interval.mean == lowest:
+        return replace(interval, high=lowest + room)
+    if interval.mean == highest:
+        return replace(interval, low=highest - room)
+    return interval
 
 
 def paired_bootstrap_difference(

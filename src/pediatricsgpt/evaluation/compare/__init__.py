@@ -8,10 +8,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.evaluation.evaluate import PREDICTIONS
 from pediatricsgpt.evaluation.metrics import score_pair
 from pediatricsgpt.evaluation.paired import ALPHA
 from pediatricsgpt.evaluation.predictions import Prediction, read_predictions
+from pediatricsgpt.evaluation.scoring import PREDICTIONS
 from pediatricsgpt.evaluation.settings import MODELS as MODELS
 from pediatricsgpt.evaluation.statistics import Difference, holm, paired_bootstrap_difference, paired_p
 from pediatricsgpt.records import PEDIATRIC_TASKS, Message

@@ -84,9 +84,11 @@ def questions_of_files(paths: Sequence[Path], intersect: bool = False) -> Questi
         intersect: keep what all files hold, where they hold different questions.
 
     Raises:
-        UserError: a file is damaged, an item has no id or one that was there before, two files hold different
-            questions and `intersect` is not set, or nothing is common to all.
+        UserError: a file is damaged or given twice, an item has no id or one that was there before, two files hold
+            different questions and `intersect` is not set, or nothing is common to all.
     """
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise UserError("the same file is given twice", paths[0])
     answered = {path: _of_file(path) for path in paths}
     names = dict(zip(model_names(answered), paths, strict=True))
     every = {name: None for items in answered.values() for name in items}

@@ -14,7 +14,7 @@ from pediatricsgpt.evaluation.consultation.card import Card
 from pediatricsgpt.evaluation.consultation.consult import Consultation
 from pediatricsgpt.evaluation.consultation.data import pattern, prompt
 from pediatricsgpt.evaluation.consultation.hearing import is_question, sentences
-from pediatricsgpt.evaluation.statistics import bootstrap_mean
+from pediatricsgpt.evaluation.statistics import bootstrap_mean, bootstrap_share
 from pediatricsgpt.manifest import disk_errors, write_atomically
 
 VERSION = 1
@@ -41,6 +41,8 @@ DEFINITIONS = {
 }
 _CLAUSE = re.compile(r"[，,。！？!?；;\n]")
 _NAMED = 200
+_COUNTS = ("turns", "turns_to_danger")
+"""Figures that are no shares"""
 _NEWEST = re.compile(
     r"(?<![不未没太需要必用])考虑|而是|更(?:像|倾向|符合|支持)|(?<![不没])(?:诊断为|应(?:该)?是|属于|确诊)|但"
 )
@@ -207,7 +209,7 @@ def measures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for row in rows:
         for name, value in _values(row):
             values[name].append(float(value))
-    return {name: _interval(column) if column else None for name, column in values.items()}
+    return {name: _interval(column, name in _COUNTS) if column else None for name, column in values.items()}
 
 
 def _values(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
@@ -223,8 +225,8 @@ def _values(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     yield from ((name, row[name]) for name in ("diagnosis_hit", "acceptable_hit", "turns"))
 
 
-def _interval(values: Sequence[float]) -> dict[str, float | int]:
-    found = bootstrap_mean(values)
+def _interval(values: Sequence[float], counts: bool) -> dict[str, float | int]:
+    found = bootstrap_mean(values) if counts else bootstrap_share(values)
     return {"mean": found.mean, "low": found.low, "high": found.high, "n": found.n}
 
 

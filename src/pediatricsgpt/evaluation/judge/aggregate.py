@@ -24,8 +24,10 @@ from pediatricsgpt.evaluation.statistics import (
     RESAMPLES,
     SEED,
     Interval,
+    beyond_data,
     bootstrap_means,
     bootstrap_ratio,
+    bootstrap_share,
     holm,
     paired_p,
     verdict_of,
@@ -169,7 +171,12 @@ def _shares(outcomes: NDArray[np.float64], cases: list[str] | None, resamples: i
     if not len(outcomes):
         return dict.fromkeys(names)
     columns = np.stack([outcomes == 1.0, outcomes == 0.0, outcomes == -1.0, outcomes], axis=1).astype(np.float64)
-    intervals = bootstrap_means(columns, seed, resamples, groups=cases)
+    drawn = len(columns) if cases is None else len(set(cases))
+    bounds = ((0.0, 1.0), (0.0, 1.0), (0.0, 1.0), (-1.0, 1.0))
+    intervals = [
+        beyond_data(one, drawn, bound)
+        for one, bound in zip(bootstrap_means(columns, seed, resamples, groups=cases), bounds, strict=True)
+    ]
     return {name: dataclasses.asdict(one) for name, one in zip(names, intervals, strict=True)}
 
 
@@ -182,6 +189,8 @@ def _ratio(said: Held, items: _Items, above: str, below: str, resamples: int, se
     found = bootstrap_ratio(
         [one for one, _ in counted], [all_ for _, all_ in counted], seed, resamples, groups=items.cases(names)
     )
+    cases = items.cases(names)
+    found = beyond_data(found, len(names) if cases is None else len(set(cases)))
     return {**dataclasses.asdict(found), "n": sum(all_ for _, all_ in counted)}
 
 
@@ -201,9 +210,7 @@ def _length(
     if len(decided):
         wins = (np.sign(longer[decided]) == outcomes[decided]).astype(np.float64)
         chosen = None if cases is None else [cases[place] for place in decided]
-        found["longer_wins"] = dataclasses.asdict(
-            bootstrap_means(wins.reshape(-1, 1), seed, resamples, groups=chosen)[0]
-        )
+        found["longer_wins"] = dataclasses.asdict(bootstrap_share(wins, seed, resamples, groups=chosen))
     return found
 
 

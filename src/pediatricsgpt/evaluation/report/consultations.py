@@ -48,6 +48,8 @@ class Consultation:
     caregiver: str
     cards: int
     max_turns: int
+    unreviewed: int
+    """Cards that no doctor has checked"""
     signature: str
     detail: Table
     transcripts: Sequence[Transcript]
@@ -145,6 +147,7 @@ def _consultation(run: RunFiles, model: str, one: Mapping[str, Any]) -> Consulta
         caregiver="rules 规则" if one["caregiver"] == "rules" else str(one["caregiver"]),
         cards=int(one["cards"]),
         max_turns=int(one["max_turns"]),
+        unreviewed=int(one.get("unreviewed", 0)),
         signature=str(one["signature"]),
         detail=_detail(model, cards),
         transcripts=_transcripts(run, model, titles),

@@ -67,9 +67,13 @@ def judged(run: RunFiles) -> list[Pair]:
     Raises:
         UserError: a file is damaged.
     """
-    files = sorted((run.folder / JUDGE).glob("**/judge.json"))
-    names = [path.relative_to(run.folder).as_posix() for path in files]
-    return [_pair(run, name) for name in names if ".partial/" not in name and ".old/" not in name]
+    return [_pair(run, name) for name in _names(run)]
+
+
+def _names(run: RunFiles) -> list[str]:
+    """The files of all pairs that are done."""
+    pairs = sorted(path.parent.name for path in (run.folder / JUDGE).glob("*/judge.json"))
+    return [f"{JUDGE}/{pair}/judge.json" for pair in pairs if not pair.endswith((".partial", ".old"))]
 
 
 def panel(run: RunFiles) -> Pair | None:
@@ -291,7 +295,7 @@ def _agreement(name: str, pair: str, found: Mapping[str, Any] | None) -> Table |
     columns = [Column("on", "head"), Column("raters", "count"), Column("items", "count")]
     columns += [Column(title, "share" if key == "percent" else "value") for key, title in _STATISTICS.items()]
     return Table(
-        name, f"{pair}: agreement between judges 裁判间一致性", columns, rows, "1 is full agreement, 0 is chance."
+        name, f"{pair}: agreement between raters 评分者间一致性", columns, rows, "1 is full agreement, 0 is chance."
     )
 
 
@@ -311,9 +315,8 @@ def _consistency(name: str, pair: str, found: Mapping[str, Dimensions] | None) -
 
 def costs(run: RunFiles) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """(what for, counts) of every pair that language models compared."""
-    for path in sorted((run.folder / JUDGE).glob("**/judge.json")):
-        name = path.relative_to(run.folder).as_posix()
+    for name in _names(run):
         found = run.json(name)
-        with expected(path):
+        with expected(run.folder / name):
             if found.get("costs"):
                 yield f"judge 裁判: {found['models'][0]} / {found['models'][1]}", dict(found["costs"])

@@ -18,16 +18,17 @@ def safety(run: RunFiles) -> list[Table]:
     Raises:
         UserError: a file is damaged.
     """
-    names = sorted_models([path.parent.name for path in (run.folder / FOLDER).glob("*/safety.json")], models.order(run))
+    found = [path.parent.name for path in (run.folder / FOLDER).glob("*/safety.json")]
+    names = sorted_models([name for name in found if not name.endswith((".partial", ".old"))], models.order(run))
     rows = []
     families: dict[str, list[Interval | None]] = {}
     for place, name in enumerate(names):
-        found = run.json(f"{FOLDER}/{name}/safety.json")
+        one = run.json(f"{FOLDER}/{name}/safety.json")
         with expected(run.folder / FOLDER / name / "safety.json"):
-            passed = interval(found["passed"])
-            rows.append([name, int(found["n"]), passed, passed, interval(found["vetoed"])])
-            for family, one in found["families"].items():
-                families.setdefault(family, [None] * len(names))[place] = interval(one["passed"])
+            passed = interval(one["passed"])
+            rows.append([name, int(one["n"]), passed, passed, interval(one["vetoed"])])
+            for family, part in one["families"].items():
+                families.setdefault(family, [None] * len(names))[place] = interval(part["passed"])
     if not rows:
         return []
     columns = [

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pediatricsgpt.evaluation.compare import MODELS, Change, Compared, changes
-from pediatricsgpt.evaluation.evaluate import LOSS, SCORES, TEXT_LOSS
+from pediatricsgpt.evaluation.evaluate import LOSS, TEXT_LOSS
 from pediatricsgpt.evaluation.likelihood import change as change_of_loss
 from pediatricsgpt.evaluation.metrics import METRICS
 from pediatricsgpt.evaluation.report import words
@@ -17,6 +17,7 @@ from pediatricsgpt.evaluation.report.downloads import csv_address, with_parts
 from pediatricsgpt.evaluation.report.files import RunFiles, expected
 from pediatricsgpt.evaluation.report.plots import Dots, dots
 from pediatricsgpt.evaluation.report.strata import order_note, weakest_first
+from pediatricsgpt.evaluation.scoring import SCORES
 from pediatricsgpt.evaluation.statistics import SEED, Difference, Interval
 from pediatricsgpt.records import AGE_BANDS, PEDIATRIC_TASKS
 

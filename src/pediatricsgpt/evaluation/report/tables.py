@@ -121,7 +121,8 @@ def shown(value: Any, kind: Kind) -> tuple[str, str]:
             if not math.isfinite(value.mean):
                 return "not finite", ""
             places, unit = (1, " %") if kind == "share" else (2, "")
-            ends = f"{value.low * scale:.1f} – {value.high * scale:.1f}"
+            fine = 2 if kind == "value" else 1
+            ends = f"{value.low * scale:.{fine}f} – {value.high * scale:.{fine}f}"
             return f"{value.mean * scale:.{places}f}{unit}".replace("-", "−"), ends.replace("-", "−")
         case ((int() | float()), "p"):
             return ("< 0.001" if value < 0.001 else f"{value:.3f}"), ""

@@ -13,7 +13,7 @@ from typing import Any
 
 from pediatricsgpt.evaluation.rubrics.forms import RubricItem, RubricSet
 from pediatricsgpt.evaluation.rubrics.grade import Graded
-from pediatricsgpt.evaluation.statistics import bootstrap_mean
+from pediatricsgpt.evaluation.statistics import bootstrap_mean, bootstrap_share
 
 _AXIS = "axis:"
 _STRATA = ("task", "department", "age_band")
@@ -86,7 +86,7 @@ def score(rubrics: RubricSet, items: Sequence[RubricItem], rows: Iterable[Graded
         "n": len(items),
         "score": _clipped([one.score for one in scores]),
         "healthbench_score": _clipped([one.healthbench for one in scores]),
-        "raw_points": _interval([one.points for one in scores]),
+        "raw_points": _points([one.points for one in scores]),
         "vetoed": {
             "items": sum(bool(one.vetoes) for one in scores),
             "share": _interval([float(bool(one.vetoes)) for one in scores]),
@@ -174,6 +174,11 @@ def _clipped(values: Sequence[float | None]) -> dict[str, Any] | None:
 
 
 def _interval(values: Sequence[float | None]) -> dict[str, Any] | None:
+    known = [value for value in values if value is not None]
+    return asdict(bootstrap_share(known)) if known else None
+
+
+def _points(values: Sequence[float | None]) -> dict[str, Any] | None:
     known = [value for value in values if value is not None]
     return asdict(bootstrap_mean(known)) if known else None
 

@@ -9,7 +9,7 @@ from typing import Any
 from pediatricsgpt.evaluation.agreement import agreement
 from pediatricsgpt.evaluation.judge.decide import Outcome
 from pediatricsgpt.evaluation.judge.prompt import DIMENSIONS
-from pediatricsgpt.evaluation.statistics import bootstrap_mean
+from pediatricsgpt.evaluation.statistics import bootstrap_share
 from pediatricsgpt.evaluation.validation.labels import CATEGORIES, words
 from pediatricsgpt.evaluation.validation.reference import Reference
 
@@ -77,7 +77,7 @@ def _figures(units: Sequence[_Unit]) -> dict[str, Any]:
         "agreement": _agreement(valid, CATEGORIES),
         # The reference knows two verdicts there: AC1 with a third that nobody gave would credit a coin.
         "decided": _agreement(decided, None),
-        "accuracy": asdict(bootstrap_mean(right, groups=[unit.group for unit in decided])) if right else None,
+        "accuracy": asdict(bootstrap_share(right, groups=[unit.group for unit in decided])) if right else None,
         "ties": sum(unit.reference == 0 for unit in units),
         "judge_ties": sum(unit.judge == 0 for unit in valid),
         "without_verdict": len(units) - len(valid),
