@@ -14,13 +14,27 @@ from rich.console import Console
 from pediatricsgpt import graph
 from pediatricsgpt.evaluation.report import write_report
 from pediatricsgpt.recipe import Comparison, Recipe, load_any, load_recipe
-from pediatricsgpt.records import read_json_lines
+from pediatricsgpt.records import read_json_lines, write_json_lines
 from pediatricsgpt.run import Run
 from tests.openai_server import OpenAIServer
 
 REPOSITORY = Path(__file__).parents[1]
 BENCHMARK = REPOSITORY / "examples/benchmarks"
 ROOM = "evaluation"
+DOCTORS = [
+    {
+        "id": f"q{place}",
+        "dimension": "safety",
+        "left": "GPT-4",
+        "right": "folder",
+        "verdict": "right" if place == 3 else "left",
+        "rater": "doctor-1",
+        "order": 0,
+        "repeat": 0,
+        "raw": "",
+    }
+    for place in range(8)
+]
 
 
 def _answer(body: Mapping[str, Any]) -> str:
@@ -52,10 +66,12 @@ def _settings(server: OpenAIServer, model_folder: Path) -> dict[str, Any]:
         "judge": {"judges": [judge], "max_items": 3},
         "rubrics": {"judge": judge, "max_items": 1},
         "consultations": {"max_cards": 1, "max_turns": 2},
+        "panel": "doctors.jsonl",
     }
 
 
 def _run(tmp_path: Path, evaluation: Mapping[str, Any]) -> Run:
+    write_json_lines(tmp_path / "doctors.jsonl", DOCTORS)
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump({"name": "x", "threads": 1, "evaluation": evaluation}), encoding="utf-8")
     recipe = load_any(path)
@@ -77,7 +93,9 @@ def test_models_of_every_kind_are_compared_and_only_what_changed_is_done_again(
     run = _run(tmp_path, settings)
     asked = {f"{kind}/{name}" for kind in ("rubrics", "consultations") for name in ("folder", "address")}
     judged = {"judge/GPT-4-vs-folder", "judge/GPT-4-vs-address"}
-    assert _done(run) == {f"benchmarks/cmd/{name}" for name in ("GPT-4", "folder", "address")} | asked | judged
+    assert _done(run) == {f"benchmarks/cmd/{name}" for name in ("GPT-4", "folder", "address")} | asked | judged | {
+        "panel"
+    }
     requests = len(server.requests)
 
     said = {
@@ -91,6 +109,8 @@ def test_models_of_every_kind_are_compared_and_only_what_changed_is_done_again(
     # Whoever stands first is preferred: both orders contradict each other every time.
     assert all(one["tie"]["mean"] == one["flip_rate"]["mean"] == 1.0 for one in found["dimensions"].values())
     assert not found["headline"]["allowed"]
+    doctors = json.loads((run.path(f"{ROOM}/panel") / "panel.json").read_text(encoding="utf-8"))
+    assert (doctors["dimensions"]["safety"]["win"]["mean"], doctors["dimensions"]["safety"]["n"]) == (7 / 8, 8)
     page = write_report(run.folder).read_text(encoding="utf-8")
     assert all(name in page for name in ("GPT-4", "folder", "address"))
 
@@ -134,6 +154,18 @@ def test_a_run_of_its_own_models_measures_them_on_benchmarks_beside_peers() -> N
         f"consultations/{name}" for name in ("base", "experts", "other")
     }
     assert "judge" not in json.dumps(nodes["experts"].settings)  # a changed judge trains nothing again
+
+
+def test_a_judge_s_validation_is_taken_over_before_it_judges() -> None:
+    changes = [
+        "evaluation.models=[{name: other, api: {base_url: 'http://127.0.0.1:1/v1', model: m}}]",
+        "evaluation.judge={judges: [{base_url: 'http://127.0.0.1:1/v1', model: j}], validation: v.json}",
+    ]
+    nodes = graph.build(load_recipe(REPOSITORY / "tests/tiny.yaml", changes), REPOSITORY / "tests")
+    names = [node.name for node in nodes]
+    judged = next(node for node in nodes if node.name == f"{ROOM}/judge/experts-vs-other")
+    assert f"{ROOM}/validation" in judged.inputs
+    assert names.index(f"{ROOM}/validation") < names.index(judged.name)
 
 
 def test_what_a_model_is_measured_on_alone_decides_about_its_answers() -> None:

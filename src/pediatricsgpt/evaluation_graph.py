@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pediatricsgpt import evaluation_work
 from pediatricsgpt.corpus_graph import dump, modules
@@ -25,14 +25,9 @@ from pediatricsgpt.run import Context, Node
 from pediatricsgpt.teachers import identity
 from pediatricsgpt.training_sets import HELD_OUT
 
-if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
-    pass
-
 ROOM = "evaluation"
 HELD_OUT_BENCHMARK = "held_out"
+VALIDATION = f"{ROOM}/validation"
 _OF_ANSWERS = ("failed_as_empty", "max_items", "max_new_tokens", "repetition_penalty", "batch_size", "metrics")
 
 
@@ -45,7 +40,8 @@ def nodes(recipe: Recipe | Comparison, recipe_folder: Path) -> list[Node]:
         *_rubric_nodes(recipe, recipe_folder, subjects),
         *_consultation_nodes(recipe, recipe_folder, subjects),
     ]
-    return [*measured, *contamination, *_judge_nodes(recipe, recipe_folder, subjects, measured), *asked]
+    judged = _judge_nodes(recipe, subjects, measured)
+    return [*measured, *contamination, *_taken_over(recipe, recipe_folder), *judged, *asked]
 
 
 def own_nodes(recipe: Recipe) -> list[Node]:
@@ -130,9 +126,20 @@ def _contamination_nodes(recipe: Recipe, recipe_folder: Path) -> list[Node]:
     ]
 
 
-def _judge_nodes(
-    recipe: Recipe | Comparison, recipe_folder: Path, subjects: Sequence[Subject], measured: Sequence[Node]
-) -> list[Node]:
+def _taken_over(recipe: Recipe | Comparison, recipe_folder: Path) -> Iterator[Node]:
+    """What was found out elsewhere and is shown with the rest: whether to believe the judges, what doctors say."""
+    settings = recipe.evaluation
+    if settings.judge and settings.judge.validation:
+        path = recipe_folder / settings.judge.validation
+        needed = modules("evaluation.validation.run")
+        yield Node(VALIDATION, (), None, needed, evaluation_work.validation, files=partial(list, [path]))
+    if settings.panel:
+        path = recipe_folder / settings.panel
+        needed = modules("evaluation.judge.compare")
+        yield Node(f"{ROOM}/panel", (), None, needed, evaluation_work.panel, files=partial(list, [path]))
+
+
+def _judge_nodes(recipe: Recipe | Comparison, subjects: Sequence[Subject], measured: Sequence[Node]) -> list[Node]:
     judge = recipe.evaluation.judge
     if judge is None:
         return []
@@ -142,11 +149,11 @@ def _judge_nodes(
         inputs = list(_judged(recipe.evaluation, a, b, there))
         if not inputs:
             continue
-        validation = [recipe_folder / judge.validation] if judge.validation else []
+        validation = (VALIDATION,) if judge.validation else ()
         found.append(
             Node(
                 f"{ROOM}/judge/{a}-vs-{b}",
-                tuple(dict.fromkeys(node for pair in inputs for node in pair)),
+                (*dict.fromkeys(node for pair in inputs for node in pair), *validation),
                 {
                     **{name: value for name, value in dump(judge).items() if name not in ("judges", "pairs")},
                     "judges": [identity(one) for one in judge.judges],
@@ -154,7 +161,6 @@ def _judge_nodes(
                 },
                 modules("evaluation.judge.compare"),
                 partial(evaluation_work.judge, a, b, inputs),
-                files=partial(list, validation),
             )
         )
     return found

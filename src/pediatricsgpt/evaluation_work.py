@@ -164,12 +164,32 @@ def judge(a: str, b: str, inputs: Sequence[tuple[str, str]], context: Context) -
             context.folder,
             _asked(context, "judge"),
             writers(context.any_recipe) if isinstance(context.any_recipe, Recipe) else (),
-            context.recipe_folder / settings.validation if settings.validation else None,
+            context.inputs["evaluation/validation"] / "validation.json" if settings.validation else None,
             deidentified=True,
             advance=advance,
         )
     spent = {name: found["costs"][name] for name in ("requests", "cached")}
     return {"items": found["items"], **spent}
+
+
+def validation(context: Context) -> dict[str, Any]:
+    """Take over how the judges were validated, so that the run shows what its headlines rest on."""
+    from pediatricsgpt.evaluation.validation.run import read_validation
+    from pediatricsgpt.training_sets import write_json
+
+    judge = context.any_recipe.evaluation.judge
+    assert judge is not None  # this node is there only with it
+    found = read_validation(context.recipe_folder / str(judge.validation))
+    write_json(context.folder / "validation.json", found)
+    return {"judges": len(found["judges"]), "passed": sum(one["passed"] for one in found["judges"].values())}
+
+
+def panel(context: Context) -> dict[str, Any]:
+    """Count doctors' verdicts."""
+    from pediatricsgpt.evaluation.judge.compare import panel as counted
+
+    found = counted(context.recipe_folder / str(context.any_recipe.evaluation.panel), context.folder)
+    return {"items": found["items"], "raters": len(found["raters"])}
 
 
 def rubrics(subject: Subject, context: Context) -> dict[str, Any]:

@@ -205,7 +205,7 @@ def write_validation(folder: Path) -> None:
         "bar": "lower bound of kappa above 0.2",
         "date": "2025-11-22",
     }
-    write_json(folder / "evaluation/judge/validation.json", {"judges": {"judge-a": judge}})
+    write_json(folder / "evaluation/validation/validation.json", {"judges": {"judge-a": judge}})
 
 
 def write_rubrics(folder: Path) -> None:

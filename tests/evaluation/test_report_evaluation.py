@@ -361,7 +361,7 @@ DAMAGES = {
     "benchmarks/webmedqa/experts/selection.json": "[]",
     "contamination/cmd/contamination.json": '{"sets": {}}',
     "judge/experts-vs-base/judge.json": '{"models": ["a"]}',
-    "judge/validation.json": '{"judges": {"a": {}}}',
+    "validation/validation.json": '{"judges": {"a": {}}}',
     "panel/panel.json": "{}",
     "rubrics/experts/rubrics.json": '{"score": {}}',
     "consultations/experts/consultations.json": '{"measures": 3}',

@@ -26,7 +26,7 @@ BenchmarkName = Literal[
     "own",
 ]
 ModelName = Literal["base", "cpt", "sft", "dfpo", "experts"]
-MODELS: tuple[ModelName, ...] = get_args(ModelName)
+MODELS: tuple[str, ...] = get_args(ModelName)
 """The models of a run in the order in which they are made"""
 HELD_OUT_TASKS: tuple[str, ...] = get_args(HeldOutTask)
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -143,7 +143,7 @@ class EvaluationSettings(Settings):
     """Held-out tasks (by name) and public benchmarks (with their path) on which answers are generated and scored"""
     models: list[ModelUnderTest] = Field(default=[])
     """Other models on the same items: by path, hub id or address, or by answers that were given elsewhere"""
-    own_models: list[ModelName] = Field(default=[*MODELS])
+    own_models: list[ModelName] = Field(default_factory=lambda: list(get_args(ModelName)))
     """Which of the run's own models are measured on public benchmarks and rubrics and in consultations; on the held-out
     set all of them are"""
     max_items: int = Field(default=200, ge=1)
@@ -163,6 +163,9 @@ class EvaluationSettings(Settings):
     """Metric profile: paper (words cut by jieba, the published definitions) or char (characters)"""
     judge: JudgeSettings | None = None
     """Language models that compare answers pairwise; null: none"""
+    panel: str | None = None
+    """Doctors' verdicts (JSON lines in the form of a judge's: id, dimension, left, right, verdict, rater, order),
+    relative to the recipe; null: none"""
     rubrics: RubricSettings | None = None
     """Grading by criteria with points; null: none"""
     consultations: ConsultationSettings | None = None
@@ -221,6 +224,8 @@ class EvaluationSettings(Settings):
                 yield f"answers of {model.name} to {benchmark}", folder / path
         if self.judge and self.judge.validation:
             yield "evaluation.judge.validation", folder / self.judge.validation
+        if self.panel:
+            yield "evaluation.panel", folder / self.panel
         if self.rubrics and self.rubrics.path:
             yield "evaluation.rubrics.path", folder / self.rubrics.path
         if self.consultations and self.consultations.cards:

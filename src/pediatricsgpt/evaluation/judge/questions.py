@@ -223,7 +223,11 @@ def _question(a: _Answer, b: _Answer) -> Question:
     """One question of both files."""
     messages = a.messages or b.messages
     if messages is None:
-        raise UserError("neither this line nor the other file's says the question ('messages' or 'question')", a.where)
+        raise UserError(
+            "neither this line nor the other file's says the question ('messages' or 'question'); of a benchmark, "
+            "`pedgpt generate --answers FILE --benchmark NAME --data FILE --out FILE` puts them beside their questions",
+            a.where,
+        )
     if b.messages is not None and b.messages != messages:
         raise UserError(f"under the id {a.id} stands another question than at {a.where}", b.where)
     references = {text for side in (a, b) if (text := (side.texts["reference"] or "").strip())}

@@ -101,9 +101,11 @@ class RunFiles:
     @cached_property
     def _measured(self) -> tuple[str, ...]:
         """Benchmarks, contamination, judging and so on, as far as they are done."""
-        found = [path for depth in ("*/*", "*/*/*") for path in self.folder.glob(f"evaluation/{depth}/{MANIFEST}")]
+        found = [path for depth in ("*", "*/*", "*/*/*") for path in self.folder.glob(f"evaluation/{depth}/{MANIFEST}")]
         names = sorted(path.parent.relative_to(self.folder).as_posix() for path in found)
-        return tuple(name for name in names if not any(part.endswith((".partial", ".old")) for part in name.split("/")))
+        own = {f"evaluation/{model}" for model in MODELS}
+        whole = [name for name in names if not any(part.endswith((".partial", ".old")) for part in name.split("/"))]
+        return tuple(name for name in whole if name not in own)
 
     @cached_property
     def sources(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from pediatricsgpt.evaluation.statistics import Interval
 
 JUDGE = "evaluation/judge"
 PANEL = "evaluation/panel/panel.json"
-VALIDATION = f"{JUDGE}/validation.json"
+VALIDATION = "evaluation/validation/validation.json"
 STRATA = ("department", "task", "age_band")
 _STATISTICS = {
     "percent": "raw agreement",
