@@ -121,6 +121,7 @@ def test_models_of_every_kind_are_compared_and_only_what_changed_is_done_again(
     again = _done(_run(tmp_path, longer))
     assert {name for name in again if name.startswith("consultations")} == {name for name in asked if "consult" in name}
     assert not any(name.startswith(("benchmarks", "rubrics")) for name in again)
+    assert {path.parent for path in run.folder.rglob("asked")} == {run.folder}
     assert len(server.requests) < 2 * requests  # what was paid for is not asked again
 
 

@@ -212,11 +212,6 @@ def _test_files(path: Path, recipe_folder: Path) -> list[Path]:
 # -- what the nodes do -------------------------------------------------------------------------------------------------
 
 
-def run_folder(context: Context) -> Path:
-    """The folder of the whole run, of a step `corpus/NAME`."""
-    return context.folder.parents[1]
-
-
 def _read(index: int, context: Context) -> dict[str, Any]:
     from pediatricsgpt.corpus.sources import Reading
 
@@ -242,7 +237,7 @@ def _measure_deidentification(context: Context) -> dict[str, Any]:
     from pediatricsgpt.corpus.deidentify.key import load_key, located
     from pediatricsgpt.corpus.deidentify.measure import check_floor, measure
 
-    settings = located(context.recipe.corpus.deidentify, context.recipe_folder, run_folder(context))
+    settings = located(context.recipe.corpus.deidentify, context.recipe_folder, context.run_folder)
     if not settings.enabled:
         write_json(context.folder / MEASURED, {"enabled": False})
         return {}
@@ -261,7 +256,7 @@ def _curate(context: Context) -> dict[str, Any]:
 
     files = [folder / RECORDS for name, folder in context.inputs.items() if name != _DEIDENTIFICATION]
     corpus = context.recipe.corpus
-    own = located(corpus.deidentify, context.recipe_folder, run_folder(context))
+    own = located(corpus.deidentify, context.recipe_folder, context.run_folder)
     settings = corpus.model_copy(update={"deidentify": own})
     total = sum(part.rows for part in parts_of(files))
     with progress(context.console, "records", total) as advance:
@@ -276,7 +271,7 @@ def _instructions(context: Context) -> dict[str, Any]:
     records = read_records(context.inputs["corpus/curated"] / RECORDS)
     settings = context.recipe.corpus.build
     with (
-        teachers.opened(context.recipe, teachers.REWRITING, run_folder(context)) as asked,
+        teachers.opened(context.recipe, teachers.REWRITING, context.run_folder) as asked,
         progress(context.console, "teacher's answers", None) as advance,
     ):
         built = build_instructions(records, settings, context.recipe_folder, asked, advance)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pediatricsgpt.corpus_graph import run_folder
 from pediatricsgpt.evaluation.settings import BenchmarkSettings, ModelUnderTest
 from pediatricsgpt.progress import progress
 from pediatricsgpt.recipe import Recipe
@@ -88,7 +87,7 @@ def _opened(subject: Subject, context: Context) -> Iterator[tuple[Answerer, Load
 
 def _asked(context: Context, name: str) -> Path:
     """Where paid answers lie: outside the step's own folder, which is made anew when a setting changes."""
-    return run_folder(context) / _ASKED / name
+    return context.run_folder / _ASKED / name
 
 
 def measure_held_out(subject: Subject, context: Context) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from pediatricsgpt.corpus_graph import (
     dump,
     instruction_rows,
     modules,
-    run_folder,
     training_set_node,
     without_teacher,
 )
@@ -197,7 +196,7 @@ def _preferences(context: Context) -> dict[str, Any]:
 
     settings, rows = context.recipe.corpus.build.preferences, instruction_rows(context)
     wanted = preferences.prompts_for_low_answers(rows, settings, context.recipe.seed)
-    with teachers.opened(context.recipe, ("preferences", "weaker"), run_folder(context)) as asked:
+    with teachers.opened(context.recipe, ("preferences", "weaker"), context.run_folder) as asked:
         low = _low_answers(context, wanted, asked.get("weaker"))
         by_id = {row["id"]: row for row in rows}
         rephrased = None

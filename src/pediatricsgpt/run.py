@@ -48,6 +48,7 @@ class Context:
     inputs: dict[str, Path]
     any_recipe: Recipe | Comparison
     recipe_folder: Path
+    run_folder: Path
     console: Console
 
     @property
@@ -244,7 +245,7 @@ class Run:
 
     def _context(self, node: Node, folder: Path) -> Context:
         inputs = {name: self.path(name) for name in node.inputs}
-        return Context(folder, inputs, self.recipe, self.recipe_folder, self._console)
+        return Context(folder, inputs, self.recipe, self.recipe_folder, self.folder, self._console)
 
     @contextlib.contextmanager
     def _joined(self, node: Node, folder: Path) -> Iterator[None]:
