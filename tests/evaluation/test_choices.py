@@ -109,7 +109,7 @@ def test_braces_in_a_question_are_text() -> None:
 
 
 def test_the_prompt_has_a_name_a_version_and_a_hash() -> None:
-    about = choice_prompt().about()
+    about = choice_prompt().described()
     assert (about["name"], about["version"], len(about["sha256"])) == ("choice-zh", 1, 64)
 
 

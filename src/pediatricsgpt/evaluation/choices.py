@@ -10,7 +10,6 @@ are named (CMB, CMExam), a pairing has 3 points when whole, 1 in part, 0 else (P
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,11 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pediatricsgpt.evaluation.benchmarks import Item
 from pediatricsgpt.evaluation.letters import read_letters, read_pairing, read_true_false
 from pediatricsgpt.evaluation.likelihood import next_log_probabilities
+from pediatricsgpt.evaluation.prompt_files import PromptFile, read_prompt
 from pediatricsgpt.evaluation.statistics import RESAMPLES, SEED, bootstrap_ratio, bootstrap_share
 from pediatricsgpt.manifest import write_atomically
 from pediatricsgpt.models.encode import encode_answer
@@ -41,20 +39,13 @@ _PAIRING_POINTS, _PARTLY = 3.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class ChoicePrompt:
+class ChoicePrompt(PromptFile):
     """The words around questions with options, with `{question}` and `{options}` to fill in."""
 
-    name: str
-    version: int
     one: str
     several: str
     true_false: str
     pairing: str
-    sha256: str
-
-    def about(self) -> dict[str, Any]:
-        """Which prompt it is."""
-        return {"name": self.name, "version": self.version, "sha256": self.sha256}
 
     def messages(self, item: Item) -> list[Message]:
         """The dialogue with its last question in the words of this prompt."""
@@ -68,8 +59,7 @@ class ChoicePrompt:
 @functools.cache
 def choice_prompt(path: Path = _PROMPT) -> ChoicePrompt:
     """The packaged prompt, in Chinese and without examples."""
-    data = path.read_bytes()
-    return ChoicePrompt(**yaml.safe_load(data), sha256=hashlib.sha256(data).hexdigest())
+    return ChoicePrompt(**read_prompt(path.read_bytes()))
 
 
 @dataclass(slots=True)
@@ -230,7 +220,7 @@ def write_choices(
         "n": len(choices),
         "signature": f"choices | n {len(choices)} | {how} | letters read v{READING} | bootstrap by case, {RESAMPLES} "
         f"resamples, seed {SEED}",
-        "prompt": prompt.about() if prompt else None,
+        "prompt": prompt.described() if prompt else None,
         "by_likelihood": _both(told, by_letter=False) if told else None,
         "by_letter": _both(said, by_letter=True) if said else None,
         "chance": _chance(told or said),

@@ -227,5 +227,5 @@ def _selection(
 
 
 def _write_about(benchmark: Benchmark, folder: Path, prompt: ChoicePrompt | None) -> None:
-    about = benchmark.as_dict() | {"prompt": prompt.about() if prompt and set(benchmark.kinds) & set(CHOSEN) else None}
+    about = benchmark.as_dict() | {"prompt": prompt.described() if prompt and set(benchmark.kinds) & set(CHOSEN) else None}
     write_atomically(folder / ABOUT, json.dumps(about, ensure_ascii=False, indent=1))

@@ -38,7 +38,7 @@ def test_the_question_may_stand_in_one_file_alone(tmp_path: Path) -> None:
     b = write(tmp_path / "b.jsonl", {"id": 1, "prediction": "好。"})
     assert read_pair(write(tmp_path / "a.jsonl", row("1")), b).questions[0].messages[0]["content"] == "1怎么办？"
     c = write(tmp_path / "c.jsonl", {"id": "1", "prediction": "不。"})
-    with pytest.raises(UserError, match="says the question"):
+    with pytest.raises(UserError, match="says the question.*pedgpt generate --answers"):
         read_pair(c, b)
 
 

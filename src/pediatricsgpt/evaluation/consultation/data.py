@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from pediatricsgpt.evaluation.prompt_files import PromptFile
+
 # The parser in C reads the lists in a tenth of the time; both give the same content.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _VERSION = re.compile(r"^<!-- version: (\S+) -->\n")
@@ -18,17 +20,10 @@ _SECTION = re.compile(r"^# (\w+)\n", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
-    """A prompt file: its version, its hash, and its text by sections (`""` where it has none)."""
+class Prompt(PromptFile):
+    """A prompt file with its text by sections (`""` where it has none)."""
 
-    name: str
-    version: str
-    sha256: str
     sections: dict[str, str]
-
-    def as_dict(self) -> dict[str, str]:
-        """What a result says of the prompt that it depends on."""
-        return {"name": self.name, "version": self.version, "sha256": self.sha256}
 
 
 @functools.cache

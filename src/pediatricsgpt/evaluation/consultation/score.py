@@ -183,7 +183,7 @@ def summary(
         "cards": len(rows),
         "max_turns": max_turns,
         "signature": f"{signature}|score:{VERSION}|premature<{PREMATURE_BELOW}",
-        "prompt": doctor.as_dict(),
+        "prompt": doctor.described(),
         "definitions": DEFINITIONS,
         "measures": measures(rows),
         "ended": dict(sorted(Counter(row["ended"] for row in rows).items())),

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, field_validator, model_validator
 
 from pediatricsgpt.evaluation.judge.present import Shown
 from pediatricsgpt.evaluation.judge.verdicts import Word
+from pediatricsgpt.evaluation.prompt_files import PromptFile, filled, read_prompt
 from pediatricsgpt.records import Message
 
 DIMENSIONS = ("usefulness", "correctness", "consistency", "fluency")
@@ -68,19 +67,12 @@ class Comparison(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
-    """A prompt file."""
+class Prompt(PromptFile):
+    """The prompt file of the judges."""
 
-    name: str
-    version: int
-    sha256: str
     system: str
     user: str
     dimensions: tuple[Mapping[str, str], ...]
-
-    def described(self) -> dict[str, Any]:
-        """How figures name it."""
-        return {"name": self.name, "version": self.version, "sha256": self.sha256}
 
     def messages(self, shown: Shown, order: int) -> list[Message]:
         """What a judge is sent.
@@ -91,7 +83,8 @@ class Prompt:
         """
         first, second = shown.answers if order == 0 else shown.answers[::-1]
         turns = [turn for turn in shown.question.messages if turn["role"] in _SPEAKERS]
-        asked = _template(self.user).render(
+        asked = filled(
+            self.user,
             dimensions=self.dimensions,
             dialogue=len(turns) > 1,
             question=_question(turns),
@@ -106,23 +99,14 @@ class Prompt:
 def prompt() -> Prompt:
     """The packaged prompt."""
     data = resources.files(__package__).joinpath("prompts", FILE).read_bytes()
-    read = yaml.safe_load(data)
+    read = read_prompt(data)
     dimensions = tuple({"name": name, **_unwrapped(read["dimensions"][name])} for name in DIMENSIONS)
-    sha256 = hashlib.sha256(data).hexdigest()
-    return Prompt(read["name"], read["version"], sha256, read["system"], read["user"], dimensions)
+    return Prompt(**{**read, "dimensions": dimensions})
 
 
 def _unwrapped(texts: Mapping[str, str]) -> dict[str, str]:
     """Chinese lines of a file joined without the spaces that YAML would put between them."""
     return {name: "".join(text.splitlines()) for name, text in texts.items()}
-
-
-@functools.cache
-def _template(source: str) -> Any:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
-    return environment.from_string(source)
 
 
 def _question(turns: list[Message]) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import re
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, field_validator
 
+from pediatricsgpt.evaluation.prompt_files import PromptFile, filled, read_prompt
 from pediatricsgpt.evaluation.rubrics.forms import Criterion, RubricItem
 from pediatricsgpt.records import Message
 
@@ -36,23 +35,17 @@ class Grade(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
-    """The prompt file."""
+class Prompt(PromptFile):
+    """The prompt file of the graders."""
 
-    name: str
-    version: int
-    sha256: str
     system: str
     user: str
-
-    def described(self) -> dict[str, Any]:
-        """How figures name it."""
-        return {"name": self.name, "version": self.version, "sha256": self.sha256}
 
     def messages(self, item: RubricItem, answer: str, criterion: Criterion) -> list[Message]:
         """What a grader is sent: the conversation, the answer to it, and one criterion with its points."""
         conversation = "\n".join(f"{_SPEAKERS[turn.role]}：{_plain(turn.content.strip())}" for turn in item.messages)
-        asked = _template(self.user).render(
+        asked = filled(
+            self.user,
             conversation=conversation,
             answer=_plain(answer.strip()),
             points=f"{criterion.points:g}",
@@ -64,16 +57,7 @@ class Prompt:
 @functools.cache
 def prompt() -> Prompt:
     """The packaged prompt."""
-    data = resources.files(__package__).joinpath(FILE).read_bytes()
-    read = yaml.safe_load(data)
-    return Prompt(read["name"], read["version"], hashlib.sha256(data).hexdigest(), read["system"], read["user"])
-
-
-@functools.cache
-def _template(source: str) -> Any:
-    from jinja2 import Environment, StrictUndefined
-
-    return Environment(undefined=StrictUndefined, trim_blocks=True, autoescape=False).from_string(source)
+    return Prompt(**read_prompt(resources.files(__package__).joinpath(FILE).read_bytes()))
 
 
 def _plain(text: str) -> str:
