@@ -77,7 +77,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_demo_learns_and_stays_within_its_memory(demo: Path) -> None:
     run = demo / "runs/demo"
     manifests = [read_manifest(path.parent) for path in run.rglob("manifest.json")]
-    assert len(manifests) == 26
+    assert len(manifests) == 35
     assert max(entry.peak_memory_mb for entry in manifests if entry) < 6 * 1024
     means = {
         model: yaml.safe_load((run / f"evaluation/{model}/held_out_loss.json").read_text())["mean"]
@@ -110,7 +110,9 @@ def test_own_sources_and_own_base_as_the_readme_says(demo: Path) -> None:
     for phase in ("cpt", "sft", "dfpo", "experts"):
         recipe[phase]["trainer"] = {"max_steps": 2, "per_device_train_batch_size": 1}
     recipe["corpus"]["build"]["preferences"]["medical_pairs"] = 4
-    recipe["evaluation"] |= {"max_items": 2, "max_loss_rows": 8, "max_new_tokens": 8}
+    cmd = {"name": "cmd", "path": str(REPOSITORY / "examples/benchmarks/cmd.json")}
+    recipe["evaluation"] |= {"max_items": 2, "max_loss_rows": 8, "max_new_tokens": 8, "models": []}
+    recipe["evaluation"] |= {"benchmarks": ["medkqa", "evidiag", "trerecom", cmd], "consultations": {"max_cards": 1}}
     (demo / "my.yaml").write_text(yaml.safe_dump(recipe, allow_unicode=True), encoding="utf-8")
     for line in _pedgpt_lines(README):
         if "my.yaml" in line:

@@ -135,9 +135,17 @@ def test_given_answers_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
     assert without.where == "--benchmark"
     assert _refused(_joined(data, given, given)).where == "--out"
     assert given.read_bytes() == before
+    empty = _refused(_joined(data, tmp_path / "o", _given(tmp_path, {}, "empty.jsonl")))
+    assert empty.message.startswith("the file is empty")
     assert "no such file of answers" in _refused(_joined(data, tmp_path / "o", tmp_path / "none")).message
     assert _refused([*_arguments(data, tmp_path / "o", "m"), "--allow-missing"]).where == "--allow-missing"
     assert not (tmp_path / "o").exists()
+
+
+def test_a_benchmarks_file_without_its_name_is_told_how_to_be_read(tmp_path: Path) -> None:
+    data, out = tmp_path / "q.json", tmp_path / "o.jsonl"
+    data.write_text(' [\n {"id": "1", "question": "问", "reference": "答"}]', encoding="utf-8")
+    assert "--benchmark" in _refused(_arguments(data, out, "--api", "http://127.0.0.1:9/v1", "--model", "m")).message
 
 
 def test_how_long_a_server_may_take_can_be_said(tmp_path: Path) -> None:

@@ -194,6 +194,7 @@ def _items(data: Path, benchmark: str | None, max_items: int | None) -> list[Ite
     from pediatricsgpt.evaluation.benchmarks import read_items, spread_items
 
     if benchmark is None:
+        _refuse_list(data)
         items = read_items(data)
         _warn_of_ids(items)
         chosen = {id(item) for item in spread_items(items)[:max_items]}
@@ -212,6 +213,19 @@ def _questions(data: Path, benchmark: str, max_items: int | None) -> Questions:
         f"{found.title}: {found.read} rows, {len(found.items)} items{dropped}", highlight=False, soft_wrap=True
     )
     return found
+
+
+def _refuse_list(data: Path) -> None:
+    """A benchmark's own file without its name would else be told to be no JSON."""
+    if not data.is_file():
+        return
+    with data.open("rb") as file:
+        if file.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+            raise UserError(
+                "this is one JSON list, not a JSON object a line; if it is a benchmark's file, name that with "
+                "--benchmark (own: questions of your own)",
+                data,
+            )
 
 
 def _warn_of_ids(items: Sequence[Item]) -> None:

@@ -42,6 +42,8 @@ def given_answers(path: Path, benchmark: Benchmark, allow_missing: bool = False)
     if not path.is_file():
         raise UserError("no such file of answers", path)
     rows = [_read(row, f"{path}: answer {number}") for number, row in enumerate(read_json(path), 1)]
+    if not rows:
+        raise UserError("the file is empty; expected answers with id and prediction", path)
     _refuse_twice(rows, path)
     items = {item.id: item for item in benchmark.items}
     answers = {name: answer for name, answer, _ in rows if name in items}
