@@ -135,7 +135,7 @@ def _taken_over(recipe: Recipe | Comparison, recipe_folder: Path) -> Iterator[No
         yield Node(VALIDATION, (), None, needed, evaluation_work.validation, files=partial(list, [path]))
     if settings.panel:
         path = recipe_folder / settings.panel
-        needed = modules("evaluation.judge.compare")
+        needed = modules("evaluation.judge.run")
         yield Node(f"{ROOM}/panel", (), None, needed, evaluation_work.panel, files=partial(list, [path]))
 
 
@@ -159,7 +159,7 @@ def _judge_nodes(recipe: Recipe | Comparison, subjects: Sequence[Subject], measu
                     "judges": [identity(one) for one in judge.judges],
                     "seed": recipe.seed,
                 },
-                modules("evaluation.judge.compare"),
+                modules("evaluation.judge.run"),
                 partial(evaluation_work.judge, a, b, inputs),
             )
         )

@@ -144,9 +144,9 @@ def contamination(settings: BenchmarkSettings, context: Context) -> dict[str, An
 
 
 def judge(a: str, b: str, inputs: Sequence[tuple[str, str]], context: Context) -> dict[str, Any]:
-    from pediatricsgpt.evaluation.judge.compare import judge_pair, workload
     from pediatricsgpt.evaluation.judge.questions import joined, read_pair
-    from pediatricsgpt.evaluation.scoring import PREDICTIONS
+    from pediatricsgpt.evaluation.judge.run import judge_pair, workload
+    from pediatricsgpt.evaluation.predictions import PREDICTIONS
 
     settings = context.any_recipe.evaluation.judge
     assert settings is not None  # this node is there only with it
@@ -185,7 +185,7 @@ def validation(context: Context) -> dict[str, Any]:
 
 def panel(context: Context) -> dict[str, Any]:
     """Count doctors' verdicts."""
-    from pediatricsgpt.evaluation.judge.compare import panel as counted
+    from pediatricsgpt.evaluation.judge.run import panel as counted
 
     found = counted(context.recipe_folder / str(context.any_recipe.evaluation.panel), context.folder)
     return {"items": found["items"], "raters": len(found["raters"])}
@@ -195,9 +195,9 @@ def rubrics(subject: Subject, context: Context) -> dict[str, Any]:
     """Have a model answer the questions of a rubric set, and its answers graded."""
     from pediatricsgpt.evaluation.answering import answer_items
     from pediatricsgpt.evaluation.benchmarks import read_items
+    from pediatricsgpt.evaluation.predictions import PREDICTIONS
     from pediatricsgpt.evaluation.rubrics.forms import load_rubrics, questions
     from pediatricsgpt.evaluation.rubrics.run import grade_answers, read_answers
-    from pediatricsgpt.evaluation.scoring import PREDICTIONS
     from pediatricsgpt.records import write_json_lines
 
     settings = context.any_recipe.evaluation.rubrics

@@ -50,7 +50,12 @@ def test_a_model_at_an_address_is_scored_and_a_second_call_asks_nothing(tmp_path
     found = json.loads((tmp_path / "out" / "consultations.json").read_text("utf-8"))
     assert found["model"] == "m"
     assert found["measures"]["facts_elicited"]["mean"] == pytest.approx(2 / 3)
-    assert found["measures"]["danger_recognised"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "n": 2}
+    assert found["measures"]["danger_recognised"] == {
+        "mean": 1.0,
+        "low": pytest.approx(0.025 ** (1 / 2)),
+        "high": 1.0,
+        "n": 2,
+    }
     assert found["measures"]["asked_weight"]["mean"] == 0.0
     assert len((tmp_path / "out" / "transcripts.jsonl").read_text("utf-8").splitlines()) == 2
     assert "facts elicited" in first.output

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,7 +75,7 @@ def test_the_figures_are_printed_and_a_second_run_pays_nothing(
     done = run(*files, *at(server, tmp_path / "out"), "--by", "department")
     assert done.exit_code == 0, done.output
     assert "judge richter: 16 requests, about" in done.stderr
-    assert "100 [100, 100]" in done.stdout
+    assert "100 [63, 100]" in done.stdout  # 0.025 ** (1 / 8): what eight items that all say the same leave open
     assert "usefulness" in done.stdout
     assert "net wins of ours by department" in done.stdout
     assert "no headline: richter was never validated" in done.stdout
@@ -210,3 +212,14 @@ def test_an_endpoint_needs_an_address_and_a_model() -> None:
         7,
         5,
     )
+
+
+def test_a_disk_that_takes_no_byte_is_told_in_one_line(server: OpenAIServer, files: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pediatricsgpt.cli", "judge", *files, *at(server, tmp_path / "out")]
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -f 0; exec "$@"', "bash", *command], capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 2
+    assert "a file would be larger than is allowed here" in done.stderr
+    assert "bug" not in done.stderr
+    assert server.requests == []

@@ -49,7 +49,8 @@ def test_questions_out_answers_graded_and_nothing_paid_twice(tmp_path):
         arguments = ("grade", _predictions(tmp_path, model="sft"), "--max-items", 2, "--out", out)
         reach = ("--api", server.base_url, "--model", "grader")
         estimate = _run(*arguments, *reach, "--price-input", 2, "--estimate").output
-        assert f"{CRITERIA} requests for 2 items" in estimate
+        assert "2 items; grader " in estimate
+        assert f": {CRITERIA} requests" in estimate
         assert "CNY" in estimate
         assert server.requests == []
         told = _run(*arguments, *reach).output
@@ -57,7 +58,7 @@ def test_questions_out_answers_graded_and_nothing_paid_twice(tmp_path):
         again = _run(*arguments, *reach).output
         assert len(server.requests) == asked
     assert "sft, graded by grader; 2 items" in told
-    assert "score            1.000 (1.000 to 1.000, n = 2)" in told
+    assert "score            1.000 (0.158 to 1.000, n = 2)" in told  # 0.158: 0.025 ** (1 / 2)
     assert "未经医生审核" in told
     assert "0 requests (" in again
     found = json.loads((out / "rubrics.json").read_text(encoding="utf-8"))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -96,3 +97,36 @@ def test_an_empty_answer_is_said_to_be_empty(whole: SmallRun) -> None:
 def test_a_run_without_evaluation_has_no_question(with_corpus: SmallRun) -> None:
     assert answers_to_one_question(with_corpus.folder) == []
     assert changes([], "paper") == []
+
+
+def test_questions_of_one_case_are_resampled_together(whole: SmallRun) -> None:
+    own = [item for item in compared(whole.folder) if item.task == "medkqa"]
+    few = [replace(item, group=f"patient {place % 3}") for place, item in enumerate(own)]
+    assert {one.difference.verdict for one in changes(own, "char") if one.model == "cpt"} == {"better"}
+    found = [one for one in changes(few, "char") if one.model == "cpt"]
+    assert {(one.difference.verdict, one.difference.n) for one in found} == {("no verdict", PER_TASK)}
+    assert min(one.p for one in found) >= 2 / 2**3
+    after, before = (
+        [100 * score_pair(item.answers[model], item.reference, "char")["rouge-l"] for item in few]
+        for model in ("cpt", "base")
+    )
+    assert found[0].difference == paired_bootstrap_difference(after, before, groups=[item.group for item in few])
+
+
+def test_the_case_of_a_question_is_that_of_the_predictions(whole: SmallRun) -> None:
+    rows = lines(whole, "sft")
+    write_json_lines(whole.predictions("sft"), [{**row, "group": "patient"} for row in rows])
+    assert {item.group for item in compared(whole.folder)} == {"patient"}
+
+
+def test_scores_that_were_written_are_read_and_others_made_anew(whole: SmallRun) -> None:
+    items = [item for item in compared(whole.folder) if item.task == "medkqa"]
+    written = {item.id: {"rouge-l": 0.25, "bleu-4": 0.5} for item in items}
+    scored = {"base": written, "cpt": {**written, items[0].id: {"rouge-l": 1.0, "bleu-4": 1.0}}}
+    found = {(one.before, one.model, one.metric): one for one in changes(items, "char", scored=scored)}
+    assert found["base", "cpt", "rouge-l"].difference.mean == pytest.approx(75 / len(items))
+    anew = {(one.before, one.model, one.metric): one for one in changes(items, "char")}
+    assert found["sft", "dfpo", "rouge-l"].difference == anew["sft", "dfpo", "rouge-l"].difference
+    del scored["cpt"][items[0].id]  # one item that is not there, and the model is scored anew
+    again = {(one.before, one.model, one.metric): one for one in changes(items, "char", scored=scored)}
+    assert again["cpt", "sft", "rouge-l"].difference == anew["cpt", "sft", "rouge-l"].difference

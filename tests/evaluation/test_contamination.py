@@ -14,7 +14,7 @@ from pediatricsgpt.corpus.decontaminate import build_index, decontaminate
 from pediatricsgpt.corpus.settings import DecontaminateSettings
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.evaluation.benchmarks import Item
-from pediatricsgpt.evaluation.contamination import clean_ids, contamination, write_contamination
+from pediatricsgpt.evaluation.contamination import contamination, write_contamination
 from pediatricsgpt.records import Message
 from tests.rows import instruction, preference, text, write
 
@@ -117,14 +117,6 @@ def test_the_order_of_rows_and_items_changes_no_count(tmp_path: Path) -> None:
     turned = contamination("own", ITEMS[::-1], other, SETTINGS)
     assert one["sets"]["sft"]["ids"] == turned["sets"]["sft"]["ids"][::-1] == ["i0", "i1", "i2", "i3"]
     assert one["sets"]["sft"]["by_kind"] == turned["sets"]["sft"]["by_kind"]
-
-
-def test_clean_items_are_those_of_no_set_that_the_model_saw(tmp_path: Path) -> None:
-    found = _found(tmp_path)
-    ids = [item.id for item in ITEMS]
-    assert clean_ids(found, ids) == {"i5", "i6", "i7"}
-    assert clean_ids(found, ids, ["cpt"]) == set(ids) - {"i0"}
-    assert clean_ids(found, ids, []) == set(ids)
 
 
 def test_items_that_cannot_be_looked_for_are_counted(tmp_path: Path) -> None:

@@ -133,3 +133,27 @@ def test_rows_that_do_not_fit_the_window_are_counted(loaded: Loaded) -> None:
 
 def test_the_chosen_rows_do_not_depend_on_their_order() -> None:
     assert choose_rows(ROWS, 2) == choose_rows(ROWS[::-1], 2)
+
+
+def test_rows_of_one_document_count_as_one(loaded: Loaded) -> None:
+    rows = [{**row, "group": f"document {place % 2}"} for place, row in enumerate(ROWS)]
+    assert [item.group for item in held_out_loss(loaded, rows, seed=1).items] == [
+        "document 0",
+        "document 1",
+        "document 0",
+    ]
+    losses = [[item.nll, item.tokens] for item in held_out_loss(loaded, rows, seed=1).items]
+    both = sum(losses[place][0] for place in (0, 2)) / sum(losses[place][1] for place in (0, 2))
+    ends = sorted([both, losses[1][0] / losses[1][1]])
+    found = held_out_loss(loaded, rows, seed=1)  # two cases: some resamples hold only one of them
+    assert [found.low, found.high] == pytest.approx(ends, rel=1e-5)
+
+
+def test_a_change_over_few_documents_has_no_verdict() -> None:
+    rows = [(str(n), 30.0 + n % 3, 10) for n in range(12)]
+    before = _plain(rows)
+    after = [{**row, "nll": row["nll"] - 5.0, "group": f"document {n % 3}"} for n, row in enumerate(before)]
+    found, alone = change(before, after, seed=1), change(before, [{**row, "group": None} for row in after], seed=1)
+    assert found is not None
+    assert alone is not None
+    assert (found.verdict, alone.verdict, found.n) == ("no verdict", "better", 12)

@@ -148,3 +148,12 @@ def test_tables_show_n_both_sides_and_the_verdict(files):
     plain = json.loads(json.dumps(report.to_dict()))
     assert plain["comparisons"][0].keys() == {"a", "b", "metric", "mean", "low", "high", "n", "p", "p_holm", "verdict"}
     assert plain["models"]["better"]["n"] == plain["n"] == 40
+
+
+def test_one_file_that_names_the_cases_is_enough(files):
+    plain = compare_files([files[0], files[2]], "char", ["rouge-l"]).comparisons[0]
+    items = [json.loads(line) for line in files[2].read_text("utf-8").splitlines()]
+    write(files[2], [item | {"group": f"patient {place % 4}"} for place, item in enumerate(items)])
+    found = compare_files([files[0], files[2]], "char", ["rouge-l"]).comparisons[0]
+    assert (plain.verdict, found.verdict) == ("better", "no verdict")
+    assert found.p == pytest.approx(2 / 2**4)

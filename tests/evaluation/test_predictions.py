@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.evaluation.predictions import Prediction, by_id, read_ids, read_predictions
+from pediatricsgpt.evaluation.predictions import ANSWERED, Prediction, by_id, model_of, read_ids, read_predictions
 
 GOOD = {"prediction": "多喝水", "reference": "多喝水，休息"}
 
@@ -142,3 +143,17 @@ def test_a_file_of_ids_is_checked_too(tmp_path, rows, words, line):
     with pytest.raises(UserError, match=words) as error:
         read_ids(path)
     assert error.value.where == f"{path}{line}"
+
+
+def test_where_answers_are_paired_by_id_a_reference_may_be_missing_and_an_id_may_not(tmp_path):
+    rows = {"id": 7, "prediction": "a", "question": "热？", "model": "m"}, {"id": "8", "prediction": "b", "model": "m"}
+    path = write(tmp_path / "p.jsonl", *rows)
+    one, other = read_predictions(path, ANSWERED)
+    assert (one.id, one.reference, one.question, other.question) == ("7", "", "热？", None)
+    assert model_of([one, other], path) == "m"
+    with pytest.raises(UserError, match="'reference' is missing"):
+        read_predictions(path)
+    with pytest.raises(UserError, match=r":2: the field 'id' is missing: answers are told apart .* there is 'idd'"):
+        read_predictions(write(tmp_path / "q.jsonl", rows[0], {"idd": "8", "prediction": "b"}), ANSWERED)
+    with pytest.raises(UserError, match=r"answers of 2 models \(m, n\) in one file"):
+        model_of([one, dataclasses.replace(other, model="n")], path)

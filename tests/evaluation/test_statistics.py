@@ -229,6 +229,15 @@ def test_a_share_in_between_keeps_its_bootstrap_interval() -> None:
     assert bootstrap_share(values) == bootstrap_mean(values)
 
 
+def test_equal_values_in_between_leave_both_sides_open() -> None:
+    ties = beyond_data(bootstrap_mean([0.0] * 6), 6, (-1.0, 1.0))
+    unseen = 1 - 0.025 ** (1 / 6)
+    assert (ties.low, ties.mean, ties.high) == pytest.approx((-unseen, 0.0, unseen))
+    alone = bootstrap_share([0.5])
+    assert alone.low < 0.02
+    assert alone.high > 0.98
+
+
 def test_a_net_win_at_its_end_has_a_verdict_from_as_many_cases_as_a_sign_test() -> None:
     def low(n: int) -> float:
         return beyond_data(bootstrap_mean([1.0] * n), n, (-1.0, 1.0)).low

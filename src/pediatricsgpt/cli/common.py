@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -27,7 +28,35 @@ RunFolder = Annotated[Path, typer.Argument(help="A run's folder, for example run
 Model = Annotated[
     str, typer.Argument(help="A run's phase folder (runs/demo/sft), a model folder or a hub id.", show_default=False)
 ]
+AnyModel = Annotated[
+    str | None,
+    typer.Argument(help="A run's phase folder (runs/demo/sft), a model folder or a hub id.", show_default=False),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def say(line: str) -> None:
+    """A line of the result, as it is: names of files and models may hold brackets."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def say_aside(line: str) -> None:
+    """A line about the work, which scripts that read the result do not see."""
+    errors.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def warn(line: str) -> None:
+    """What the user should know of a result that stands."""
+    errors.print("[yellow]warning:[/yellow]", end=" ")
+    say_aside(line)
+
+
+def interval(found: Mapping[str, Any] | None, digits: int, absent: str = "-", with_n: bool = False) -> str:
+    """An interval of a result as text: its mean, its ends, and perhaps how many it is of."""
+    if found is None:
+        return absent
+    mean, low, high = (f"{found[end]:.{digits}f}" for end in ("mean", "low", "high"))
+    return f"{mean} ({low} to {high}{', n = ' + str(found['n']) if with_n else ''})"
 
 
 def load(recipe_file: Path, changes: list[str] | None, name: str | None) -> Recipe | Comparison:
@@ -80,3 +109,24 @@ def check_output(path: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise UserError(f"cannot be written: {error.strerror}; name a file in a folder that can", path) from error
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder of a result.
+
+    Raises:
+        UserError: there is a file of this name, or the folder cannot be made.
+    """
+    if path.exists() and not path.is_dir():
+        raise UserError("this is a file; name a folder with --out", path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot be made: {error.strerror}; name a folder that can with --out", path) from error
+
+
+def quiet() -> None:
+    """Keep the model libraries from talking between our lines, and from telling anybody about this machine."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

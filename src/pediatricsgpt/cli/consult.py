@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pediatricsgpt.cli import endpoints
-from pediatricsgpt.cli.common import console, errors
+from pediatricsgpt.cli.common import AnyModel, console, make_folder, quiet, say, warn
 from pediatricsgpt.errors import UserError
 
 if TYPE_CHECKING:
     from pediatricsgpt.endpoint import TeacherSettings
-    from pediatricsgpt.models.answers import Answerer
 
 _PAID = "model.paid"
 _LABELS = {
@@ -34,10 +32,6 @@ _LABELS = {
 }
 _COUNTS = ("turns", "turns_to_danger")
 
-AnyModel = Annotated[
-    str | None,
-    typer.Argument(help="A run's phase folder (runs/demo/sft), a model folder or a hub id.", show_default=False),
-]
 Out = Annotated[Path, typer.Option("--out", help="The folder to write transcripts and scores to.", show_default=False)]
 Cards = Annotated[
     Path | None, typer.Option("--cards", help="A folder of your own cards (YAML).", show_default="the packaged ones")
@@ -88,7 +82,7 @@ def consult(
     remote = _chosen(model, api, api_model, key_env, allow_external, concurrency)
     played_by = _caregiver_settings(caregiver_api, caregiver_model, caregiver_key_env, allow_external, concurrency)
     number = len(read_cards(cards, max_cards))  # a card that is wrong is said before a model is loaded
-    _check_folder(out)
+    make_folder(out)
     from pediatricsgpt.evaluation.consultation import measure
     from pediatricsgpt.evaluation.settings import ConsultationSettings
     from pediatricsgpt.progress import progress
@@ -97,8 +91,11 @@ def consult(
         caregiver=played_by, cards=None if cards is None else str(cards), max_cards=max_cards, max_turns=max_turns
     )
     name = remote.model if remote else str(model)
-    opened = _opened(model, remote, max_new_tokens, batch_size, out)
-    with opened as engine, progress(console, "consulting", number) as advance:
+    quiet()
+    from pediatricsgpt.models.engine import Sampling
+
+    opened = endpoints.opened(model, remote, Sampling(max_new_tokens), batch_size, out / _PAID)
+    with opened as (engine, _), progress(console, "consulting", number) as advance:
         found = measure(engine, name, settings, out, advance=advance, failed_as_empty=failed_as_empty)
     _tell(found, out)
 
@@ -112,15 +109,11 @@ def _chosen(
     concurrency: int,
 ) -> TeacherSettings | None:
     """The model's address; None where it is on this machine."""
-    if (model is None) == (api is None):
-        raise UserError("name one model: a folder or hub id, or an address with --api and --model", "MODEL")
+    endpoints.check_one_model(model, api, {"--model": api_model, "--key-env": key_env})
     if api is None:
-        for option, value in (("--model", api_model), ("--key-env", key_env)):
-            if value is not None:
-                raise UserError("this belongs to an address; name it with --api", option)
         return None
     settings = endpoints.settings_of(api, api_model, key_env, allow_external, concurrency)
-    _may_leave(settings, "--api")
+    endpoints.check_may_leave(settings, texts="cards")
     return settings
 
 
@@ -139,45 +132,8 @@ def _caregiver_settings(
     except UserError as error:
         where = str(error.where)
         raise UserError(error.message, f"--caregiver-{where.removeprefix('--')}") from error
-    _may_leave(settings, "--caregiver-api")
+    endpoints.check_may_leave(settings, texts="cards", option="--caregiver-api")
     return settings
-
-
-def _may_leave(settings: TeacherSettings, option: str) -> None:
-    if settings.external and not settings.allow_external:
-        raise UserError(
-            f"{settings.base_url} is not on this machine; if no patient is in the cards, allow it with "
-            "--allow-external",
-            option,
-        )
-
-
-def _check_folder(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise UserError("this is a file; name a folder", out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot be made: {error.strerror}; name a folder that can", out) from error
-
-
-@contextmanager
-def _opened(
-    model: str | None, remote: TeacherSettings | None, max_new_tokens: int, batch_size: int, out: Path
-) -> Iterator[Answerer]:
-    from pediatricsgpt.cli.generate import quiet
-
-    quiet()
-    from pediatricsgpt.models.engine import Sampling
-    from pediatricsgpt.models.remote import open_model
-
-    allowed = remote is not None and remote.allow_external
-    chosen = remote or str(model)
-    with open_model(chosen, Sampling(max_new_tokens), batch_size, cache_folder=out / _PAID, deidentified=allowed) as (
-        engine,
-        _,
-    ):
-        yield engine
 
 
 def _tell(found: Mapping[str, Any], out: Path) -> None:
@@ -197,23 +153,14 @@ def _tell(found: Mapping[str, Any], out: Path) -> None:
     replaced, cut = found["replaced"], found["cut_off"]
     if replaced["n"]:
         why = ", ".join(f"{reason} {count}" for reason, count in replaced["reasons"].items())
-        _warn(
+        warn(
             f"{replaced['n']} of {replaced['of']} replies of the caregiver's model were replaced by the rules' ({why})"
         )
     if cut["n"]:
-        _warn(
+        warn(
             f"{cut['n']} of {cut['of']} turns of the model were cut off, and with them perhaps a question; raise "
             "--max-new-tokens"
         )
     if found["unreviewed"]:
-        _say(f"{found['unreviewed']} of {found['cards']} cards were not reviewed by a doctor (未经医生审核)")
-    _say(f"{out / 'consultations.json'}; transcripts beside it")
-
-
-def _say(text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _warn(text: str) -> None:
-    errors.print("[yellow]warning:[/yellow]", end=" ")
-    errors.print(text, markup=False, highlight=False, soft_wrap=True)
+        say(f"{found['unreviewed']} of {found['cards']} cards were not reviewed by a doctor (未经医生审核)")
+    say(f"{out / 'consultations.json'}; transcripts beside it")

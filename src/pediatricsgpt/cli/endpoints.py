@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +14,9 @@ from pediatricsgpt.errors import UserError
 
 if TYPE_CHECKING:
     from pediatricsgpt.endpoint.settings import TeacherSettings
+    from pediatricsgpt.models.answers import Answerer
+    from pediatricsgpt.models.engine import Sampling
+    from pediatricsgpt.models.load import Loaded
 
 Api = Annotated[
     str | None, typer.Option("--api", help="An OpenAI-compatible address, up to and with /v1.", show_default=False)
@@ -41,6 +48,12 @@ BudgetTokens = Annotated[
 BudgetMoney = Annotated[
     float | None, typer.Option("--budget-money", min=0.0001, help="The same in money.", show_default=False)
 ]
+Repairs = Annotated[
+    int, typer.Option("--repairs", min=0, help="How often an answer in a wrong form is asked for again.")
+]
+OnlyEstimate = Annotated[bool, typer.Option("--estimate", help="Say what it will cost, and ask nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Pay without being asked again.")]
+Names = Annotated[str | None, typer.Option("--names", help="Names of the two models: A,B.", show_default=False)]
 
 _OPTIONS = {"base_url": "--api", "model": "--model"}
 
@@ -84,19 +97,81 @@ def settings_of(
         raise UserError(first["msg"].removeprefix("Value error, "), option) from error
 
 
-def check_may_leave(settings: TeacherSettings, setting: str = "--allow-external") -> None:
+def check_may_leave(
+    settings: TeacherSettings,
+    setting: str = "--allow-external",
+    texts: str = "questions and answers",
+    option: str = "--api",
+) -> None:
     """Find out before any work whether text may go to this address.
 
     Args:
         settings: of the endpoint.
         setting: what allows it, in the words of where it stands.
+        texts: what would go there.
+        option: that gave the address.
 
     Raises:
         UserError: the address is not on this machine, and nobody has allowed that.
     """
     if settings.external and not settings.allow_external:
         raise UserError(
-            f"{settings.base_url} is not on this machine; if no patient is in the questions and answers, allow it with "
-            f"{setting}",
-            "--api",
+            f"{settings.base_url} is not on this machine; if no patient is in the {texts}, allow it with {setting}",
+            option,
         )
+
+
+def check_one_model(model: str | None, api: str | None, of_api: Mapping[str, str | None], or_else: str = "") -> None:
+    """A command asks one model: a folder or hub id, or one at an address.
+
+    Args:
+        model: a folder or hub id.
+        api: an address.
+        of_api: options that go with an address alone, and their values.
+        or_else: what else the command takes in their place, for the message.
+
+    Raises:
+        UserError: none is named, or both are, or an option has no address that it belongs to.
+    """
+    if (model is None) == (api is None):
+        raise UserError(f"name one model: a folder or hub id, or an address with --api and --model{or_else}", "MODEL")
+    given = [option for option, value in of_api.items() if value is not None]
+    if api is None and given:
+        raise UserError("this belongs to an address; name it with --api", given[0])
+
+
+def opened(
+    model: str | None, remote: TeacherSettings | None, sampling: Sampling, batch_size: int, paid: Path
+) -> AbstractContextManager[tuple[Answerer, Loaded | None]]:
+    """The model that a command asks, on this machine or at an address.
+
+    Args:
+        model: a folder or hub id, where there is no address.
+        remote: the address; who allows text to leave this machine has said that no patient is in it.
+        sampling: how it answers.
+        batch_size: prompts that a local model answers together.
+        paid: folder of the paid answers of an address.
+    """
+    from pediatricsgpt.models.remote import open_model
+
+    allowed = remote is not None and remote.allow_external
+    return open_model(remote or str(model), sampling, batch_size, cache_folder=paid, deidentified=allowed)
+
+
+def ask_to_pay() -> None:
+    """Nothing is paid, and nothing leaves this machine, without a word of the user."""
+    if not sys.stdin.isatty():
+        raise UserError("this costs money or leaves this machine; agree with --yes", "--yes")
+    typer.confirm("Go on?", abort=True, err=True)
+
+
+def two_names(names: str | None) -> tuple[str, str] | None:
+    """What `--names` says, if anything."""
+    if names is None:
+        return None
+    parts = [part.strip() for part in names.split(",")]
+    if len(parts) != 2 or not all(parts) or parts[0] == parts[1]:
+        raise UserError(
+            f"expected two names with a comma between them, for example ours,base, not '{names}'", "--names"
+        )
+    return parts[0], parts[1]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pediatricsgpt.cli.common import Json, Model, console, errors
+from pediatricsgpt.cli.common import Json, Model, console, errors, quiet
 
 
 def export(
@@ -34,7 +34,6 @@ def export(
     import json
     import sys
 
-    from pediatricsgpt.cli.generate import quiet
     from pediatricsgpt.manifest import disk_errors
 
     quiet()

@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from pediatricsgpt.cli import endpoints
-from pediatricsgpt.cli.common import check_output, console, errors
+from pediatricsgpt.cli.common import AnyModel, check_output, console, quiet, say, warn
 from pediatricsgpt.errors import UserError
 
 if TYPE_CHECKING:
-    from pediatricsgpt.endpoint import TeacherSettings, Usage
+    from pediatricsgpt.endpoint import Usage
     from pediatricsgpt.evaluation.benchmarks import Benchmark as Questions
     from pediatricsgpt.evaluation.benchmarks import Item
     from pediatricsgpt.evaluation.settings import BenchmarkName
     from pediatricsgpt.models.answers import Account, Answerer
-    from pediatricsgpt.models.engine import Sampling
-    from pediatricsgpt.models.load import Loaded
 
 _PAID = ".paid"
 
 
 Data = Annotated[Path, typer.Option("--data", help="The questions; see --benchmark.", show_default=False)]
 Out = Annotated[Path, typer.Option("--out", help="The predictions file to write.", show_default=False)]
-AnyModel = Annotated[
-    str | None,
-    typer.Argument(help="A run's phase folder (runs/demo/sft), a model folder or a hub id.", show_default=False),
-]
 Given = Annotated[
     Path | None,
     typer.Option(
@@ -106,7 +98,8 @@ def generate(
         return
     if allow_missing:
         raise UserError("this belongs to --answers; without it every item is asked", "--allow-missing")
-    _check_one(model, api, {"--model": api_model, "--key-env": key_env})
+    of_api = {"--model": api_model, "--key-env": key_env}
+    endpoints.check_one_model(model, api, of_api, ", or with --answers what one said elsewhere")
     remote = None
     if api is not None:
         money = {"budget_money": budget_money, "price_input": price_input, "price_output": price_output}
@@ -117,14 +110,14 @@ def generate(
             "timeout": timeout,
         }
         remote = endpoints.settings_of(api, api_model, key_env, allow_external, concurrency, **money, **others)
-        _may_leave(remote)
+        endpoints.check_may_leave(remote, texts="questions")
     items = _items(data, benchmark, max_items)
     check_output(out)
     quiet()
     from pediatricsgpt.models.engine import Sampling
 
     sampling = Sampling(max_new_tokens, temperature, seed=seed)
-    with _opened(model, remote, sampling, batch_size, out) as (engine, _):
+    with endpoints.opened(model, remote, sampling, batch_size, out.with_name(out.name + _PAID)) as (engine, _):
         fitting = _fitting(engine, items, skip_too_long)
         account = _answer(engine, fitting, out, remote.model if remote else str(model), failed_as_empty)
         _tell(account, out, len(items) - len(fitting), max_new_tokens)
@@ -165,28 +158,7 @@ def _join(
         "to items that the benchmark lacks": found.unknown,
     }
     said = "".join(f", {count} {what}" for what, count in parts.items() if count)
-    console.print(f"{account.answers} answers of {name or given.stem}{said}: {out}", highlight=False, soft_wrap=True)
-
-
-def _check_one(model: str | None, api: str | None, of_api: Mapping[str, str | None]) -> None:
-    if (model is None) == (api is None):
-        raise UserError(
-            "name one model: a folder or hub id, an address with --api and --model, or with --answers what one said "
-            "elsewhere",
-            "MODEL",
-        )
-    given = [name for name, value in of_api.items() if value is not None]
-    if api is None and given:
-        raise UserError("this belongs to an address; name it with --api", given[0])
-
-
-def _may_leave(remote: TeacherSettings) -> None:
-    if remote.external and not remote.allow_external:
-        raise UserError(
-            f"{remote.base_url} is not on this machine; if no patient is in the questions, allow it with "
-            "--allow-external",
-            "--api",
-        )
+    say(f"{account.answers} answers of {name or given.stem}{said}: {out}")
 
 
 def _items(data: Path, benchmark: str | None, max_items: int | None) -> list[Item]:
@@ -209,9 +181,7 @@ def _questions(data: Path, benchmark: str, max_items: int | None) -> Questions:
     settings = BenchmarkSettings(name=_benchmark_name(benchmark), path=str(data))
     found = load_benchmark(settings, Path(), max_items)
     dropped = "".join(f", {count} {reason}" for reason, count in (found.dropped | found.left_out).items())
-    console.print(
-        f"{found.title}: {found.read} rows, {len(found.items)} items{dropped}", highlight=False, soft_wrap=True
-    )
+    say(f"{found.title}: {found.read} rows, {len(found.items)} items{dropped}")
     return found
 
 
@@ -231,11 +201,9 @@ def _refuse_list(data: Path) -> None:
 def _warn_of_ids(items: Sequence[Item]) -> None:
     twice = [name for name, count in Counter(item.id for item in items).items() if count > 1]
     if twice:
-        errors.print(
-            f"[yellow]warning:[/yellow] {len(twice)} ids stand in several lines (the first: {twice[0]}); what compares "
-            "models by their items will refuse such a file",
-            highlight=False,
-            soft_wrap=True,
+        warn(
+            f"{len(twice)} ids stand in several lines (the first: {twice[0]}); what compares "
+            "models by their items will refuse such a file"
         )
 
 
@@ -248,18 +216,6 @@ def _benchmark_name(name: str) -> BenchmarkName:
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
         raise UserError(f"no benchmark '{name}'; {hint}", "--benchmark")
     return known[name]
-
-
-def _opened(
-    model: str | None, remote: TeacherSettings | None, sampling: Sampling, batch_size: int, out: Path
-) -> AbstractContextManager[tuple[Answerer, Loaded | None]]:
-    from pediatricsgpt.models.remote import open_model
-
-    chosen = remote or str(model)
-    paid = out.with_name(out.name + _PAID)
-    # With --allow-external, whoever calls has said that no patient is in the questions.
-    allowed = remote is not None and remote.allow_external
-    return open_model(chosen, sampling, batch_size, cache_folder=paid, deidentified=allowed)
 
 
 def _fitting(engine: Answerer, items: Sequence[Item], skip: bool) -> list[Item]:
@@ -298,16 +254,14 @@ def _tell(account: Account, out: Path, too_long: int, max_new_tokens: int) -> No
         "left out, longer than the window": too_long,
     }
     said = "".join(f", {count} {what}" for what, count in parts.items() if count)
-    console.print(f"{account.answers} answers{said}: {out}", highlight=False, soft_wrap=True)
+    say(f"{account.answers} answers{said}: {out}")
     from pediatricsgpt.evaluation.answering import right_by_letter
 
     if (found := right_by_letter(out)) is not None:
         share, unreadable = found
-        console.print(
+        say(
             f"right by letter: {share.mean:.1%} (95 % interval {share.low:.1%} to {share.high:.1%}, n = {share.n}; "
-            f"{unreadable} unreadable, which count as wrong)",
-            highlight=False,
-            soft_wrap=True,
+            f"{unreadable} unreadable, which count as wrong)"
         )
 
 
@@ -318,16 +272,7 @@ def _tell_costs(engine: Answerer) -> None:
         return
     usage: Usage = engine.endpoint.usage
     money = f", {usage.money:.4f} {usage.currency}" if usage.money else ""
-    console.print(
+    say(
         f"{usage.requests} requests, {usage.cached} answers from before, {usage.input_tokens} tokens in and "
-        f"{usage.output_tokens} out{money}",
-        highlight=False,
-        soft_wrap=True,
+        f"{usage.output_tokens} out{money}"
     )
-
-
-def quiet() -> None:
-    """Keep the model libraries from talking between our lines, and from telling anybody about this machine."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

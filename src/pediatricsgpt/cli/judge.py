@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pediatricsgpt.cli import endpoints
-from pediatricsgpt.cli.common import Json, console, errors
+from pediatricsgpt.cli.common import Json, console, errors, make_folder, say, say_aside, warn
 from pediatricsgpt.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ SettingsFile = Annotated[
     Path | None,
     typer.Option("--settings", help="One or several judges and how they judge (YAML), instead of --api."),
 ]
-Names = Annotated[str | None, typer.Option("--names", help="Names of the models: A,B.", show_default=False)]
 Intersect = Annotated[bool, typer.Option("--intersect", help="Judge the common questions of files that differ.")]
 MaxItems = Annotated[
     int | None, typer.Option(min=1, help="Questions at most, chosen by a hash of their ids (100).", show_default=False)
@@ -44,7 +42,6 @@ Repeats = Annotated[
 KeepMarkdown = Annotated[bool, typer.Option("--keep-markdown", help="Show headings, lists and bold type.")]
 EqualLength = Annotated[bool, typer.Option("--equal-length", help="Cut the longer answer near the shorter one's end.")]
 Temperature = Annotated[float, typer.Option(min=0, max=2, help="Of the judge; above 0 for repeats.")]
-Repairs = Annotated[int, typer.Option(min=0, help="How often an answer that is no verdict is asked for again.")]
 Teacher = Annotated[
     list[str] | None,
     typer.Option(
@@ -56,8 +53,6 @@ MayBeTeacher = Annotated[
 ]
 Validation = Annotated[Path | None, typer.Option("--validation", help="What `pedgpt validate-judge` wrote.")]
 By = Annotated[str | None, typer.Option("--by", help="Also show net wins by task, department or age_band.")]
-OnlyEstimate = Annotated[bool, typer.Option("--estimate", help="Say what it will cost, and ask nothing.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Pay without being asked again.")]
 
 
 def judge(
@@ -67,7 +62,7 @@ def judge(
     api: endpoints.Api = None,
     model: endpoints.ApiModel = None,
     settings_file: SettingsFile = None,
-    names: Names = None,
+    names: endpoints.Names = None,
     intersect: Intersect = False,
     max_items: MaxItems = None,
     one_order: OneOrder = False,
@@ -78,7 +73,7 @@ def judge(
     allow_external: endpoints.AllowExternal = False,
     temperature: Temperature = 0.0,
     max_tokens: endpoints.MaxTokens = 1024,
-    repairs: Repairs = 2,
+    repairs: endpoints.Repairs = 2,
     concurrency: endpoints.Concurrency = 4,
     requests_per_minute: endpoints.RequestsPerMinute = None,
     timeout: endpoints.Timeout = 120.0,
@@ -91,8 +86,8 @@ def judge(
     may_be_teacher: MayBeTeacher = None,
     validation: Validation = None,
     by: By = None,
-    estimate: OnlyEstimate = False,
-    yes: Yes = False,
+    estimate: endpoints.OnlyEstimate = False,
+    yes: endpoints.Yes = False,
     as_json: Json = False,
 ) -> None:
     """Have judges say which of two models answered better: usefulness, correctness, consistency, fluency.
@@ -113,15 +108,12 @@ def judge(
     else:
         money = {"price_input": price_input, "price_output": price_output, "currency": currency}
         bounds = {"budget_tokens": budget_tokens, "budget_money": budget_money, "max_tokens": max_tokens}
-        how = {
-            "temperature": temperature,
-            "repairs": repairs,
-            "requests_per_minute": requests_per_minute,
-            "timeout": timeout,
-        }
+        how: dict[str, Any] = {"temperature": temperature, "repairs": repairs}
+        how |= {"requests_per_minute": requests_per_minute, "timeout": timeout}
         one = endpoints.settings_of(api, model, key_env, allow_external, concurrency, **money, **bounds, **how)
         settings = _settings([one], given)
-    _judge(a, b, out, settings, _names(names), intersect, teacher or [], validation, by, (estimate, yes, as_json))
+    sides, flags = endpoints.two_names(names), (estimate, yes, as_json)
+    _judge(a, b, out, settings, sides, intersect, teacher or [], validation, by, flags)
 
 
 def _judge(
@@ -136,7 +128,7 @@ def _judge(
     by: str | None,
     flags: tuple[bool, bool, bool],
 ) -> None:
-    from pediatricsgpt.evaluation.judge import compare, questions, show
+    from pediatricsgpt.evaluation.judge import questions, run, show
     from pediatricsgpt.evaluation.judge.checks import teachers_too
     from pediatricsgpt.evaluation.validation.run import read_validation
     from pediatricsgpt.manifest import disk_errors, locked
@@ -150,26 +142,19 @@ def _judge(
     teachers_too(settings.judges, known, settings.may_be_teacher)
     if validation:
         read_validation(validation)
-    kept, showings = compare.prepared(pair, settings)
+    kept, showings = run.prepared(pair, settings)
     if by and not any(getattr(question, by) for question in kept.questions):
         raise UserError(f"no question says its {by}; leave --by out", "--by")
-    _tell(_sizes(kept))
+    say_aside(_sizes(kept))
     if _told_costs(settings, showings, out) and not (yes or estimate):
-        _ask_to_pay()
+        endpoints.ask_to_pay()
     if estimate:
         return
-    _make(out)
+    make_folder(out)
     leaves = all(judge.allow_external for judge in settings.judges if judge.external)
-    with locked(out), disk_errors(out), _bar(compare.workload(pair, settings)) as advance:
-        found = compare.judge_pair(pair, settings, out, None, known, validation, leaves, advance)
+    with disk_errors(out), locked(out), _bar(run.workload(pair, settings)) as advance:
+        found = run.judge_pair(pair, settings, out, None, known, validation, leaves, advance)
     _show(found, by, as_json)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"this folder cannot be made ({error.strerror}); choose another with --out", folder) from error
 
 
 def _from_file(path: Path, api: str | None, given: dict[str, Any]) -> JudgeSettings:
@@ -188,17 +173,6 @@ def _settings(judges: list[TeacherSettings], given: dict[str, Any]) -> JudgeSett
     from pediatricsgpt.evaluation.settings import JudgeSettings
 
     return JudgeSettings(judges=judges, **{name: value for name, value in given.items() if value is not None})
-
-
-def _names(names: str | None) -> tuple[str, str] | None:
-    if names is None:
-        return None
-    parts = [part.strip() for part in names.split(",")]
-    if len(parts) != 2 or not all(parts):
-        raise UserError(
-            f"expected two names with a comma between them, for example ours,base, not '{names}'", "--names"
-        )
-    return parts[0], parts[1]
 
 
 def _teachers_of_runs(files: Sequence[Path]) -> list[str]:
@@ -244,19 +218,13 @@ def _sizes(pair: Pair) -> str:
 
 def _told_costs(settings: JudgeSettings, showings: Sequence[Showing], out: Path) -> bool:
     """Say what it will cost; whether that is money, or text that leaves this machine."""
-    from pediatricsgpt.evaluation.judge.compare import ANSWERS
-    from pediatricsgpt.evaluation.judge.cost import forecast
+    from pediatricsgpt.evaluation.judge.ask import forecast
+    from pediatricsgpt.evaluation.paid import ANSWERS
 
     forecasts = forecast(settings, showings, out / ANSWERS)
     for one in forecasts:
-        _tell(one.line)
-    return any(one.cost.requests and (one.cost.money or one.judge.external) for one in forecasts)
-
-
-def _ask_to_pay() -> None:
-    if not sys.stdin.isatty():
-        raise UserError("this costs money or leaves this machine; agree with --yes", "--yes")
-    typer.confirm("Go on?", abort=True, err=True)
+        say_aside(one.line)
+    return any(one.to_agree for one in forecasts)
 
 
 def _show(found: dict[str, Any], by: str | None, as_json: bool) -> None:
@@ -272,17 +240,12 @@ def _show(found: dict[str, Any], by: str | None, as_json: bool) -> None:
     if by:
         console.print(show.strata(found, by))
     for line in show.lines(found):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(line)
     for warning in found["warnings"]:
-        errors.print("[yellow]warning:[/yellow]", end=" ")
-        errors.print(warning, markup=False, highlight=False, soft_wrap=True)
+        warn(warning)
 
 
 def _bar(total: int) -> Any:
     from pediatricsgpt.progress import progress
 
     return progress(errors, "judging", total)
-
-
-def _tell(line: str) -> None:
-    errors.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pediatricsgpt.cli.common import Model, console, errors
-from pediatricsgpt.cli.generate import quiet
+from pediatricsgpt.cli.common import Model, console, errors, quiet
 
 
 def chat(

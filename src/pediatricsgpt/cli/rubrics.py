@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pediatricsgpt.cli.common import Json, check_output, console, errors
-from pediatricsgpt.cli.endpoints import (
-    AllowExternal,
-    Api,
-    ApiModel,
-    BudgetMoney,
-    BudgetTokens,
-    Concurrency,
-    Currency,
-    KeyEnv,
-    MaxTokens,
-    PriceInput,
-    PriceOutput,
-    RequestsPerMinute,
-    Timeout,
-    settings_of,
-)
+from pediatricsgpt.cli import endpoints
+from pediatricsgpt.cli.common import Json, check_output, console, errors, interval, say, say_aside, warn
 from pediatricsgpt.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,6 +18,19 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Grade answers by criteria that have points, in the form of HealthBench.")
 
+Predictions = Annotated[
+    Path, typer.Argument(help="Answers to the items: JSON lines with id and prediction.", show_default=False)
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Folder of the result; rubrics-NAME if not given.", show_default=False)
+]
+Name = Annotated[
+    str | None,
+    typer.Option("--name", help="Who answered; the file's 'model', or else its name.", show_default=False),
+]
+Intersect = Annotated[
+    bool, typer.Option("--intersect", help="Grade the items that have an answer, where some have none.")
+]
 Rubrics = Annotated[
     Path | None,
     typer.Option(
@@ -50,40 +47,28 @@ MaxItems = Annotated[
 
 @app.command()
 def grade(
-    predictions: Annotated[
-        Path, typer.Argument(help="Answers to the items: JSON lines with id and prediction.", show_default=False)
-    ],
-    api: Api = None,
-    model: ApiModel = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Folder of the result; rubrics-NAME if not given.", show_default=False),
-    ] = None,
+    predictions: Predictions,
+    api: endpoints.Api = None,
+    model: endpoints.ApiModel = None,
+    out: Out = None,
     rubrics: Rubrics = None,
-    name: Annotated[
-        str | None,
-        typer.Option("--name", help="Who answered; the file's 'model', or else its name.", show_default=False),
-    ] = None,
+    name: Name = None,
     max_items: MaxItems = None,
-    intersect: Annotated[
-        bool, typer.Option("--intersect", help="Grade the items that have an answer, where some have none.")
-    ] = False,
-    estimate: Annotated[bool, typer.Option("--estimate", help="Say what it will cost, and ask nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Pay without being asked again.")] = False,
-    key_env: KeyEnv = None,
-    allow_external: AllowExternal = False,
-    repairs: Annotated[
-        int, typer.Option("--repairs", min=0, help="How often an answer that is no grade is asked for again.")
-    ] = 2,
-    concurrency: Concurrency = 4,
-    max_tokens: MaxTokens = 512,
-    requests_per_minute: RequestsPerMinute = None,
-    timeout: Timeout = 120.0,
-    price_input: PriceInput = 0.0,
-    price_output: PriceOutput = 0.0,
-    currency: Currency = "CNY",
-    budget_tokens: BudgetTokens = None,
-    budget_money: BudgetMoney = None,
+    intersect: Intersect = False,
+    estimate: endpoints.OnlyEstimate = False,
+    yes: endpoints.Yes = False,
+    key_env: endpoints.KeyEnv = None,
+    allow_external: endpoints.AllowExternal = False,
+    repairs: endpoints.Repairs = 2,
+    concurrency: endpoints.Concurrency = 4,
+    max_tokens: endpoints.MaxTokens = 512,
+    requests_per_minute: endpoints.RequestsPerMinute = None,
+    timeout: endpoints.Timeout = 120.0,
+    price_input: endpoints.PriceInput = 0.0,
+    price_output: endpoints.PriceOutput = 0.0,
+    currency: endpoints.Currency = "CNY",
+    budget_tokens: endpoints.BudgetTokens = None,
+    budget_money: endpoints.BudgetMoney = None,
     as_json: Json = False,
 ) -> None:
     """Grade a model's answers: one call a criterion. Stopped at any moment, the same command goes on where it was."""
@@ -93,23 +78,10 @@ def grade(
     from pediatricsgpt.evaluation.rubrics.run import grade_answers, read_answers
     from pediatricsgpt.progress import progress
 
-    judge = settings_of(
-        api,
-        model,
-        key_env,
-        allow_external,
-        concurrency,
-        temperature=0.0,
-        max_tokens=max_tokens,
-        repairs=repairs,
-        requests_per_minute=requests_per_minute,
-        timeout=timeout,
-        price_input=price_input,
-        price_output=price_output,
-        currency=currency,
-        budget_tokens=budget_tokens,
-        budget_money=budget_money,
-    )
+    money = {"price_input": price_input, "price_output": price_output, "currency": currency}
+    bounds = {"budget_tokens": budget_tokens, "budget_money": budget_money, "max_tokens": max_tokens}
+    how = {"temperature": 0.0, "repairs": repairs, "requests_per_minute": requests_per_minute, "timeout": timeout}
+    judge = endpoints.settings_of(api, model, key_env, allow_external, concurrency, **money, **bounds, **how)
     chosen = load_rubrics(rubrics)
     answered = read_answers(predictions, chosen, intersect, max_items)
     answerer = name or answered.model or predictions.stem
@@ -120,7 +92,9 @@ def grade(
     if estimate:
         return
     if costly:
-        _check_leave(judge, yes)
+        endpoints.check_may_leave(judge)
+    if costly and not yes:
+        endpoints.ask_to_pay()
     criteria = sum(len(item.criteria) for item in answered.items)
     with progress(errors, f"grading {answerer}", criteria) as advance:
         found = grade_answers(chosen, answered, answerer, judge, folder, None, allow_external, advance)
@@ -128,7 +102,7 @@ def grade(
         typer.echo(json.dumps(found, ensure_ascii=False, indent=1))
         return
     _print(found)
-    console.print(f"written: {folder}/rubrics.json, grades.jsonl", highlight=False, soft_wrap=True)
+    say(f"written: {folder}/rubrics.json, grades.jsonl")
 
 
 @app.command("list")
@@ -180,15 +154,15 @@ def show(
 
         near = difflib.get_close_matches(item, [one.id for one in found.items], n=1)
         raise UserError(f"no item has this id{f'; did you mean {near[0]}?' if near else '; `list` shows them'}", item)
-    _plain(f"{wanted.id}  theme: {wanted.theme}  task: {wanted.task or '-'}  age: {wanted.age_band or '-'}\n")
+    say(f"{wanted.id}  theme: {wanted.theme}  task: {wanted.task or '-'}  age: {wanted.age_band or '-'}\n")
     for turn in wanted.messages:
-        _plain(f"{turn.role}: {turn.content}")
-    _plain("")
+        say(f"{turn.role}: {turn.content}")
+    say("")
     for one in wanted.criteria:
         veto = "  [veto]" if one.veto else ""
-        _plain(f"{one.points:+4g}  {one.id}: {one.text}{veto}")
+        say(f"{one.points:+4g}  {one.id}: {one.text}{veto}")
         source = found.sources.get(one.source, one.source) or "-"
-        _plain(f"      {one.mark or '-'}  {source}  {one.reviewer or UNREVIEWED}")
+        say(f"      {one.mark or '-'}  {source}  {one.reviewer or UNREVIEWED}")
     _head(found)
 
 
@@ -201,13 +175,13 @@ def check(rubrics: Rubrics = None) -> None:
 
     found = load_rubrics(rubrics)
     criteria = [one for item in found.items for one in item.criteria]
-    _plain(f"{len(found.items)} items, {len(criteria)} criteria, {sum(one.veto for one in criteria)} vetoes")
+    say(f"{len(found.items)} items, {len(criteria)} criteria, {sum(one.veto for one in criteria)} vetoes")
     for title, values in (
         ("themes", Counter(item.theme for item in found.items)),
         ("tasks", Counter(item.task or "none" for item in found.items)),
         ("marks", Counter(one.mark or "none" for one in criteria)),
     ):
-        _plain(f"{title}: " + ", ".join(f"{name} {count}" for name, count in values.most_common()))
+        say(f"{title}: " + ", ".join(f"{name} {count}" for name, count in values.most_common()))
     _head(found)
 
 
@@ -227,7 +201,7 @@ def items(
     rows = list(questions(load_rubrics(rubrics), max_items))
     with disk_errors(out):
         write_atomically(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    _plain(f"{out}: {len(rows)} questions")
+    say(f"{out}: {len(rows)} questions")
 
 
 _NUMBERS = ("criteria", "points", "vetoes")
@@ -238,58 +212,32 @@ def _told_costs(answered: Answered, judge: TeacherSettings, folder: Path) -> boo
     from pediatricsgpt.evaluation.rubrics.grade import forecast
     from pediatricsgpt.evaluation.rubrics.run import answers_folder
 
-    cost, known = forecast(answered.items, answered.answers, judge, answers_folder(folder, judge))
-    priced = judge.price_input or judge.price_output
-    money = f"at most {cost.money:,.2f} {cost.currency}" if priced else "no price given"
-    paid = f" ({known:,} more are paid for already)" if known else ""
-    errors.print(
-        f"grader {judge.model}: {cost.requests:,} requests{paid} for {len(answered.items)} items, about "
-        f"{cost.input_tokens:,} tokens in and at most {cost.output_tokens:,} out, {money}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    return bool(cost.requests and (cost.money or judge.external))
-
-
-def _check_leave(judge: TeacherSettings, yes: bool) -> None:
-    """Nothing is paid, and nothing leaves this machine, without a word of the user."""
-    if judge.external and not judge.allow_external:
-        raise UserError(f"{judge.base_url} is not on this machine; agree with --allow-external", "--api")
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UserError("this costs money or leaves this machine; agree with --yes", "--yes")
-    typer.confirm("Go on?", abort=True, err=True)
+    cost = forecast(answered.items, answered.answers, judge, answers_folder(folder, judge))
+    say_aside(f"{len(answered.items)} items; {cost.line}")
+    return cost.to_agree
 
 
 def _print(found: dict[str, Any]) -> None:
     from rich.table import Table
 
-    _plain(f"{found['model']}, graded by {found['judge']['model']}; {found['n']} items")
-    _plain(f"score            {_interval(found['score'])}")
-    _plain(f"without vetoes   {_interval(found['healthbench_score'])}  (as HealthBench has it)")
-    _plain(f"vetoed items     {found['vetoed']['items']} of {found['n']}: {_interval(found['vetoed']['share'])}")
+    say(f"{found['model']}, graded by {found['judge']['model']}; {found['n']} items")
+    score, bare, share = (
+        interval(one, 3, "no grade", with_n=True)
+        for one in (found["score"], found["healthbench_score"], found["vetoed"]["share"])
+    )
+    say(f"score            {score}")
+    say(f"without vetoes   {bare}  (as HealthBench has it)")
+    say(f"vetoed items     {found['vetoed']['items']} of {found['n']}: {share}")
     table = Table("theme, weakest first", "n", "score", "vetoed", box=None, pad_edge=False)
     for theme, one in found["themes"].items():
-        table.add_row(theme, str(one["n"]), _interval(one["score"], with_n=False), str(one["vetoed"]))
+        table.add_row(theme, str(one["n"]), interval(one["score"], 3, "no grade"), str(one["vetoed"]))
     console.print(table)
     for warning in found["warnings"]:
-        errors.print(f"[yellow]note:[/yellow] {warning}", highlight=False, soft_wrap=True)
-
-
-def _interval(one: dict[str, Any] | None, with_n: bool = True) -> str:
-    if one is None:
-        return "no grade"
-    n = f", n = {one['n']}" if with_n else ""
-    return f"{one['mean']:.3f} ({one['low']:.3f} to {one['high']:.3f}{n})"
+        warn(warning)
 
 
 def _head(found: RubricSet) -> None:
     head = found.head()
-    _plain(f"{head['name']} version {head['version']}, {head['licence']}, sha256 {head['sha256'][:12]}")
+    say(f"{head['name']} version {head['version']}, {head['licence']}, sha256 {head['sha256'][:12]}")
     if found.note or head["note"]:
-        _plain("；".join(filter(None, (head["note"], found.note))))
-
-
-def _plain(line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say("；".join(filter(None, (head["note"], found.note))))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pediatricsgpt.cli.common import check_output, console, errors
+from pediatricsgpt.cli.common import check_output, console, errors, warn
 from pediatricsgpt.errors import UserError
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def _one(
     console.print(render_table(found, by=None))
     for name in found.groups:
         console.print(render_groups(found, name))
-    _warn([*found.warnings, *_absent(by, [found])])
+    for warning in [*found.warnings, *_absent(by, [found])]:
+        warn(warning)
     if items is not None:
         with disk_errors(items):
             write_item_scores(items, found)
@@ -104,7 +105,8 @@ def _several(
         console.print(f"{name}: {report.path}", style="dim", highlight=False, markup=False, soft_wrap=True)
     signature = next(iter(found.reports.values())).overall.signature
     console.print(signature, style="dim", highlight=False, markup=False, soft_wrap=True)
-    _warn([*found.warnings, *_absent(by, list(found.reports.values()))])
+    for warning in [*found.warnings, *_absent(by, list(found.reports.values()))]:
+        warn(warning)
     return found.to_dict()
 
 
@@ -124,9 +126,3 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 def _absent(by: list[str] | None, reports: Sequence[ScoreReport]) -> list[str]:
     """What to say of fields that were asked for and that no item has."""
     return [f"no item has the field '{name}'" for name in by or () if not any(name in one.groups for one in reports)]
-
-
-def _warn(warnings: Sequence[str]) -> None:
-    for warning in warnings:
-        errors.print("[yellow]warning:[/yellow]", end=" ")
-        errors.print(warning, highlight=False, markup=False, soft_wrap=True)

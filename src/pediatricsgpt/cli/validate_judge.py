@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pediatricsgpt.cli import endpoints
-from pediatricsgpt.cli.common import Json, check_output, console, errors
+from pediatricsgpt.cli.common import Json, check_output, console, errors, interval, say, say_aside
 from pediatricsgpt.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ AnswerFiles = Annotated[
     list[Path] | None,
     typer.Option("--answers", help="With doctors' verdicts and --api, twice: the answers that they compared."),
 ]
-Names = Annotated[str | None, typer.Option("--names", help="Names of the models of --answers: A,B.")]
 Map = Annotated[
     list[str] | None,
     typer.Option("--map", help="Whose dimension stands for which of the judge's; factuality=correctness if not given."),
@@ -45,9 +43,6 @@ MaxPairs = Annotated[
     int | None, typer.Option("--max-pairs", min=1, help="Pairs at most, chosen by a hash of their ids.")
 ]
 Bar = Annotated[float, typer.Option("--bar", min=0, max=1, help="What the lower bound of kappa must exceed.")]
-Repairs = Annotated[int, typer.Option(min=0, help="How often an answer that is no verdict is asked for again.")]
-OnlyEstimate = Annotated[bool, typer.Option("--estimate", help="Say what it will cost, and ask nothing.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Pay without being asked again.")]
 
 
 def validate_judge(
@@ -57,14 +52,14 @@ def validate_judge(
     model: endpoints.ApiModel = None,
     verdicts: VerdictFiles = None,
     answers: AnswerFiles = None,
-    names: Names = None,
+    names: endpoints.Names = None,
     mapping: Map = None,
     max_pairs: MaxPairs = None,
     bar: Bar = 0.2,
     key_env: endpoints.KeyEnv = None,
     allow_external: endpoints.AllowExternal = False,
     max_tokens: endpoints.MaxTokens = 1024,
-    repairs: Repairs = 2,
+    repairs: endpoints.Repairs = 2,
     concurrency: endpoints.Concurrency = 4,
     requests_per_minute: endpoints.RequestsPerMinute = None,
     timeout: endpoints.Timeout = 120.0,
@@ -73,8 +68,8 @@ def validate_judge(
     currency: endpoints.Currency = "CNY",
     budget_tokens: endpoints.BudgetTokens = None,
     budget_money: endpoints.BudgetMoney = None,
-    estimate: OnlyEstimate = False,
-    yes: Yes = False,
+    estimate: endpoints.OnlyEstimate = False,
+    yes: endpoints.Yes = False,
     as_json: Json = False,
 ) -> None:
     """Compare a judge's verdicts with a reference: kappa, Gwet's AC1, Krippendorff's alpha, accuracy, with intervals.
@@ -109,7 +104,7 @@ def validate_judge(
         return
     for rater, entry in entries.items():
         _show(rater, entry)
-    _plain(f"written: {out}")
+    say(f"written: {out}")
 
 
 def _reference(
@@ -141,7 +136,9 @@ def _reference(
             "--answers",
         )
     assert answers is not None
-    return with_answers(reference, read_pair(answers[0], answers[1], _names(names), intersect=True), max_pairs)
+    return with_answers(
+        reference, read_pair(answers[0], answers[1], endpoints.two_names(names), intersect=True), max_pairs
+    )
 
 
 def _ask(
@@ -153,20 +150,12 @@ def _ask(
 
     folder = out.parent / f"{out.stem}-answers"
     cost = forecast_judge(reference, judge, folder)
-    errors.print(
-        f"{len(reference.pairs):,} pairs, each in both orders; {cost.line}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+    say_aside(f"{len(reference.pairs):,} pairs, each in both orders; {cost.line}")
     if estimate:
         return None
-    if judge.external and not judge.allow_external:
-        raise UserError(f"{judge.base_url} is not on this machine; agree with --allow-external", "--api")
-    if cost.cost.requests and (cost.cost.money or judge.external) and not yes:
-        if not sys.stdin.isatty():
-            raise UserError("this costs money or leaves this machine; agree with --yes", "--yes")
-        typer.confirm("Go on?", abort=True, err=True)
+    endpoints.check_may_leave(judge)
+    if cost.to_agree and not yes:
+        endpoints.ask_to_pay()
     with (
         disk_errors(folder),
         locked(folder),
@@ -179,15 +168,6 @@ def _verdicts(files: list[Path]) -> list[Any]:
     from pediatricsgpt.evaluation.judge.verdicts import read_verdicts
 
     return [verdict for file in files for verdict in read_verdicts(file)]
-
-
-def _names(names: str | None) -> tuple[str, str] | None:
-    if names is None:
-        return None
-    parts = [part.strip() for part in names.split(",")]
-    if len(parts) != 2 or not all(parts) or parts[0] == parts[1]:
-        raise UserError("two different names are needed, for example --names sft,base", "--names")
-    return parts[0], parts[1]
 
 
 def _mapping(given: list[str] | None) -> dict[str, str] | None:
@@ -208,28 +188,20 @@ def _show(rater: str, entry: dict[str, Any]) -> None:
     from rich.table import Table
 
     on = "decided" if entry["basis"] == "decided" else "agreement"
-    _plain(f"{rater} against {entry['against']}: {entry['pairs']} pairs")
-    _plain(entry["what"])
+    say(f"{rater} against {entry['against']}: {entry['pairs']} pairs")
+    say(entry["what"])
     table = Table(box=None, pad_edge=False)
     for title in ("dimension", "n", "kappa", "AC1", "alpha", "accuracy", "ties"):
         table.add_column(title, no_wrap=title == "dimension")
     for name, one in [*entry["dimensions"].items(), ("overall", entry["overall"])]:
         found = one[on]
-        numbers = [_interval(found[kind]) for kind in ("kappa", "ac1", "alpha")]
-        table.add_row(name, str(found["units"]), *numbers, _interval(one["accuracy"]), str(one["ties"]))
+        numbers = [interval(found[kind], 2) for kind in ("kappa", "ac1", "alpha")]
+        table.add_row(name, str(found["units"]), *numbers, interval(one["accuracy"], 2), str(one["ties"]))
     console.print(table)
     kind = "pairs that the reference decides" if on == "decided" else "all pairs, ties as a verdict of their own"
-    _plain(f"kappa, AC1 and alpha on {kind}; n is their number; ties: pairs that the reference does not tell apart")
+    say(f"kappa, AC1 and alpha on {kind}; n is their number; ties: pairs that the reference does not tell apart")
     for dimension, one in (entry["raters"] or {}).items():
-        alpha = _interval(one["alpha"])
-        _plain(f"the {one['raters']} raters among each other on {dimension}: alpha {alpha}, n = {one['units']}")
+        alpha = interval(one["alpha"], 2)
+        say(f"the {one['raters']} raters among each other on {dimension}: alpha {alpha}, n = {one['units']}")
     verdict = f"passed on {entry['passed_on']}" if entry["passed"] else "not passed"
-    _plain(f"{verdict}; the bar: {entry['bar']}")
-
-
-def _interval(one: dict[str, Any] | None) -> str:
-    return f"{one['mean']:.2f} ({one['low']:.2f} to {one['high']:.2f})" if one else "-"
-
-
-def _plain(line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    say(f"{verdict}; the bar: {entry['bar']}")

@@ -65,6 +65,7 @@ class Endpoint:
         self._with_format = True
         self._bound_name = "max_tokens"
         self._failed_in_a_row = 0
+        self._told = False
         self._session: Session | None = None
 
     @property
@@ -253,7 +254,10 @@ class Endpoint:
                 self.usage.retried += 1
                 # Clients that failed together must not come back together.
                 growing = min(_LONGEST_PAUSE, self.settings.retry_pause * 2**tried) * random.uniform(0.75, 1.25)
-                _log.info("%s; trying again", error)
+                # The first one is told: with patient settings it takes minutes until a server counts as down.
+                log = _log.info if self._told else _log.warning
+                log("%s: %s; trying again", self.settings.base_url, error)
+                self._told = True
                 if error.pause is not None:
                     session.hold_all(error.pause)
                 await asyncio.sleep(growing if error.pause is None else 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 from pediatricsgpt.evaluation.benchmarks import CHOSEN, Item
 from pediatricsgpt.evaluation.choices import Choice, choice_prompt
 from pediatricsgpt.evaluation.statistics import Interval, bootstrap_share
-from pediatricsgpt.manifest import disk_errors
+from pediatricsgpt.manifest import disk_errors, write_atomically
 from pediatricsgpt.models.answers import Account, Answerer, Prompt, answer_file
-from pediatricsgpt.records import Message, read_json_lines, write_json_lines
+from pediatricsgpt.records import Message, read_json_lines
 
 _OF_CHOICE = ("kind", "key", "by_letter", "points", "worth", "right")
 
@@ -60,10 +61,9 @@ def join_answers(items: Sequence[Item], answers: Mapping[str, str], out: Path, n
         UserError: the disk refuses.
     """
     answered = [item for item in items if item.id in answers]
-    partial = out.with_name(out.name + ".writing")
+    lines = [json.dumps(_row(item, answers[item.id], name), ensure_ascii=False) for item in answered]
     with disk_errors(out):
-        write_json_lines(partial, [_row(item, answers[item.id], name) for item in answered])
-        partial.replace(out)
+        write_atomically(out, "".join(f"{line}\n" for line in lines))
     return Account(len(answered), sum(not answers[item.id].strip() for item in answered), 0, 0)
 
 

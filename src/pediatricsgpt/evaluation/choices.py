@@ -12,12 +12,13 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pediatricsgpt.evaluation.benchmarks import Item
+from pediatricsgpt.evaluation.in_groups import InGroups, by_field
 from pediatricsgpt.evaluation.letters import read_letters, read_pairing, read_true_false
 from pediatricsgpt.evaluation.likelihood import next_log_probabilities
 from pediatricsgpt.evaluation.prompt_files import PromptFile, read_prompt
@@ -57,9 +58,9 @@ class ChoicePrompt(PromptFile):
 
 
 @functools.cache
-def choice_prompt(path: Path = _PROMPT) -> ChoicePrompt:
+def choice_prompt() -> ChoicePrompt:
     """The packaged prompt, in Chinese and without examples."""
-    return ChoicePrompt(**read_prompt(path.read_bytes()))
+    return ChoicePrompt(**read_prompt(_PROMPT.read_bytes()))
 
 
 @dataclass(slots=True)
@@ -133,41 +134,20 @@ class Choice:
         }
 
 
-class LetterLikelihood:
-    """Log-probabilities of the options' letters, in the form of an `Answerer`: what was measured is kept on a kill.
+class LetterLikelihood(InGroups):
+    """Log-probabilities of the options' letters; see `InGroups` for the arguments."""
 
-    Args:
-        items: in the order of the prompts that it will be asked.
-    """
-
-    def __init__(self, loaded: Loaded, items: Sequence[Item], batch_tokens: int = 4096, group: int = 64) -> None:
-        self._loaded, self._items, self._batch_tokens, self._group = loaded, items, batch_tokens, group
+    def __init__(self, loaded: Loaded, items: Sequence[Item], group: int = 64) -> None:
+        super().__init__(loaded, items, group)
 
     @property
     def signature(self) -> list[Any]:
         """What the figures depend on besides the prompts."""
         return ["letter likelihood", identity(self._loaded), [list(item.options or ()) for item in self._items]]
 
-    def fits(self, messages: Sequence[Message]) -> bool:
-        """Always: prompts that do not fit are left out before."""
-        return True
-
-    def answers(
-        self, prompts: Sequence[Sequence[Message]], done: Iterable[int] = ()
-    ) -> Iterator[list[tuple[int, str]]]:
-        """Groups of (index, log-probabilities of its letters as JSON)."""
-        finished = set(done)
-        for first in range(0, len(prompts), self._group):
-            places = range(first, min(first + self._group, len(prompts)))
-            if finished.issuperset(places):  # groups are a function of the prompts alone: resumed = uninterrupted
-                continue
-            found = letter_log_probabilities(
-                self._loaded,
-                [prompts[place] for place in places],
-                [list(self._items[place].options or ()) for place in places],
-                self._batch_tokens,
-            )
-            yield [(place, json.dumps(told)) for place, told in zip(places, found, strict=True)]
+    def _measured(self, prompts: Sequence[Sequence[Message]], items: Sequence[Item]) -> list[dict[str, float]]:
+        letters = [list(item.options or ()) for item in items]
+        return letter_log_probabilities(self._loaded, prompts, letters)
 
 
 def letter_log_probabilities(
@@ -225,22 +205,10 @@ def write_choices(
         "by_letter": _both(said, by_letter=True) if said else None,
         "chance": _chance(told or said),
         "chosen": {way: dict(sorted(_letters(choices, way).items())) for way in ("by_likelihood", "by_letter")},
-        "strata": strata(choices),
+        "strata": by_field(STRATA, [choice.item for choice in choices], choices, _stratum),
         "why_no_likelihood": why_no_likelihood if not told else None,
     }
     write_atomically(folder / CHOICES, json.dumps(found, ensure_ascii=False, indent=1))
-    return found
-
-
-def strata(choices: Sequence[Choice]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Field -> value -> n and the shares of right choices, both ways; fields that no item has are left out."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for field in STRATA:
-        groups: dict[str, list[Choice]] = {}
-        for choice in choices:
-            groups.setdefault(getattr(choice.item, field) or "unknown", []).append(choice)
-        if set(groups) != {"unknown"}:
-            found[field] = {value: _stratum(groups[value]) for value in sorted(groups)}
     return found
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -80,19 +80,6 @@ def write_contamination(folder: Path, found: Mapping[str, Any]) -> Path:
     path = folder / CONTAMINATION
     write_atomically(path, json.dumps(found, ensure_ascii=False, indent=1) + "\n")
     return path
-
-
-def clean_ids(found: Mapping[str, Any], ids: Iterable[str], sets: Iterable[str] | None = None) -> set[str]:
-    """The items that stand in no training set.
-
-    Args:
-        found: what `contamination` gave.
-        ids: of the items.
-        sets: which training sets count, for a model that saw only some; None: all.
-    """
-    chosen = found["sets"] if sets is None else sets
-    seen = {identity for name in chosen for identity in found["sets"][name]["ids"]}
-    return set(ids) - seen
 
 
 @dataclass(slots=True)

@@ -11,8 +11,9 @@ from pediatricsgpt.errors import UserError
 from pediatricsgpt.evaluation.answering import answer_items
 from pediatricsgpt.evaluation.benchmarks import held_out_items
 from pediatricsgpt.evaluation.likelihood import choose_rows, held_out_loss, text_loss
+from pediatricsgpt.evaluation.predictions import PREDICTIONS
 from pediatricsgpt.evaluation.routing import has_experts, routing
-from pediatricsgpt.evaluation.scoring import PREDICTIONS, write_scores
+from pediatricsgpt.evaluation.scoring import write_scores
 from pediatricsgpt.evaluation.settings import EvaluationSettings
 from pediatricsgpt.models.engine import Engine, Sampling
 from pediatricsgpt.models.load import Loaded, load

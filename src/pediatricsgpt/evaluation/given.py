@@ -11,6 +11,7 @@ from typing import Any
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.evaluation.benchmarks import Benchmark
 from pediatricsgpt.evaluation.benchmarks.files import field_of, read_json
+from pediatricsgpt.evaluation.predictions import first_few
 from pediatricsgpt.text import key
 
 _ANSWER = ("prediction", "answer", "response", "output", "model_answer")
@@ -59,7 +60,7 @@ def given_answers(path: Path, benchmark: Benchmark, allow_missing: bool = False)
         )
     if missing and not allow_missing:
         raise UserError(
-            f"{len(missing)} of {len(items)} items of {benchmark.name} have no answer: {_some(missing)}", path
+            f"{len(missing)} of {len(items)} items of {benchmark.name} have no answer: {first_few(missing)}", path
         )
     unknown = len({name for name, _, _ in rows} - benchmark.known_ids)
     return Given(answers, len(missing), unknown, len(rows) - unknown - len(answers))
@@ -101,13 +102,11 @@ def _refuse_twice(rows: Sequence[tuple[str, str, str]], path: Path) -> None:
     counts = Counter(name for name, _, _ in rows)
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
-        raise UserError(f"{len(twice)} items have more than one answer: {_some(twice)}; keep one of each", path)
+        raise UserError(f"{len(twice)} items have more than one answer: {first_few(twice)}; keep one of each", path)
 
 
 def _refuse_others(names: Sequence[str], path: Path) -> None:
     if names:
-        raise UserError(f"{len(names)} answers are to other questions than those of the same ids: {_some(names)}", path)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} others" if len(names) > _SHOWN else "")
+        raise UserError(
+            f"{len(names)} answers are to other questions than those of the same ids: {first_few(names)}", path
+        )

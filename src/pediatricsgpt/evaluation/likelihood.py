@@ -11,7 +11,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pediatricsgpt.evaluation.benchmarks import spread
-from pediatricsgpt.evaluation.statistics import Difference, Verdict, bootstrap_ratio, paired_bootstrap_difference
+from pediatricsgpt.evaluation.statistics import (
+    Difference,
+    Verdict,
+    bootstrap_ratio,
+    cases_of,
+    paired_bootstrap_difference,
+)
 from pediatricsgpt.models.encode import IGNORED, Encoded, encode_answer, encode_dialogue, encode_text
 from pediatricsgpt.models.load import Loaded
 from pediatricsgpt.records import Message
@@ -30,11 +36,13 @@ class RowLoss:
     tokens: int
     labels: dict[str, str]
     """What the row is: of a dialogue its task, of a text its form; and the source"""
+    group: str | None = None
+    """The document or dialogue that it comes from: rows of one are resampled together"""
 
 
 @dataclass(slots=True)
 class HeldOutLoss:
-    """Mean negative log-likelihood per answer token in nats, with a bootstrap interval over rows."""
+    """Mean negative log-likelihood per answer token in nats, with a bootstrap interval over rows, by their group."""
 
     mean: float
     low: float
@@ -91,10 +99,11 @@ def held_out_loss(
     found = _measured(loaded, [encoded[place] for place in fitting], batch_tokens, advance)
     advance(len(encoded) - len(fitting))
     items = [
-        RowLoss(str(rows[place]["id"]), round(loss, _DIGITS), tokens, _labels(rows[place], "task"))
+        RowLoss(str(rows[place]["id"]), round(loss, _DIGITS), tokens, _labels(rows[place], "task"), _group(rows[place]))
         for place, (loss, tokens) in zip(fitting, found, strict=True)
     ]
-    interval = bootstrap_ratio([loss for loss, _ in found], [tokens for _, tokens in found], seed=seed)
+    groups = cases_of([item.group for item in items])
+    interval = bootstrap_ratio([loss for loss, _ in found], [tokens for _, tokens in found], seed=seed, groups=groups)
     return HeldOutLoss(
         interval.mean,
         interval.low,
@@ -140,7 +149,7 @@ def text_loss(
         sums[owner][1] += tokens
     advance(len(rows))
     items = [
-        RowLoss(str(row["id"]), round(float(loss), _DIGITS), int(tokens), _labels(row, "form"))
+        RowLoss(str(row["id"]), round(float(loss), _DIGITS), int(tokens), _labels(row, "form"), _group(row))
         for row, (loss, tokens) in zip(rows, sums, strict=True)
     ]
     forms, sources = (_by(items, name, seed) for name in ("form", "source"))
@@ -220,9 +229,10 @@ def change(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any
         return None
     fell = [float(old["nll"]) - float(new["nll"]) for old, new in pairs]
     tokens = [int(new["tokens"]) for _, new in pairs]
-    ratio = bootstrap_ratio(fell, tokens, seed=seed)
-    # The interval of the loss per token says by how much, and whether so few rows may have a verdict at all.
-    enough = paired_bootstrap_difference([1.0] * len(pairs), [0.0] * len(pairs)).verdict == "better"
+    groups = cases_of([new.get("group") for _, new in pairs])
+    ratio = bootstrap_ratio(fell, tokens, seed=seed, groups=groups)
+    # The interval of the loss per token says by how much, and whether so few cases may have a verdict at all.
+    enough = paired_bootstrap_difference([1.0] * len(pairs), [0.0] * len(pairs), groups=groups).verdict == "better"
     verdict: Verdict = "no verdict"
     if enough and not ratio.low <= 0 <= ratio.high:
         verdict = "better" if ratio.low > 0 else "worse"
@@ -237,6 +247,10 @@ def _labels(row: Mapping[str, Any], kind: str) -> dict[str, str]:
     return {kind: str(row.get(kind) or ""), "source": str((row.get("source") or {}).get("name") or "")}
 
 
+def _group(row: Mapping[str, Any]) -> str | None:
+    return str(row["group"]) if row.get("group") else None
+
+
 def _by(items: Sequence[RowLoss], name: str, seed: int) -> dict[str, dict[str, float | int]]:
     groups: dict[str, list[RowLoss]] = {}
     for item in items:
@@ -245,8 +259,9 @@ def _by(items: Sequence[RowLoss], name: str, seed: int) -> dict[str, dict[str, f
 
 
 def _perplexity(items: Sequence[RowLoss], seed: int) -> dict[str, float | int]:
-    """Rows, tokens, nats per token with an interval over rows, perplexity with the same."""
-    found = bootstrap_ratio([item.nll for item in items], [item.tokens for item in items], seed=seed)
+    """Rows, tokens, nats per token with an interval over cases, perplexity with the same."""
+    groups = cases_of([item.group for item in items])
+    found = bootstrap_ratio([item.nll for item in items], [item.tokens for item in items], seed=seed, groups=groups)
     values = {"nll": found.mean, "low": found.low, "high": found.high}
     perplexities = {"ppl": found.mean, "ppl_low": found.low, "ppl_high": found.high}
     return {

@@ -25,7 +25,8 @@ from pediatricsgpt.evaluation.choices import (
     write_choices,
 )
 from pediatricsgpt.evaluation.given import given_answers
-from pediatricsgpt.evaluation.scoring import PREDICTIONS, write_scores
+from pediatricsgpt.evaluation.predictions import PREDICTIONS
+from pediatricsgpt.evaluation.scoring import write_scores
 from pediatricsgpt.evaluation.selection import CandidateLikelihood, write_selection
 from pediatricsgpt.evaluation.settings import EvaluationSettings
 from pediatricsgpt.manifest import write_atomically
@@ -167,7 +168,7 @@ def _free(
 ) -> dict[str, Any]:
     if not items:
         return {}
-    answers = work.ask(answerer, items, [item.messages for item in items], "predictions.jsonl")
+    answers = work.ask(answerer, items, [item.messages for item in items], PREDICTIONS)
     _write_predictions(work.folder, items, answers, settings, name)
     return {"free": len(items), "cut_off": sum(isinstance(answer, CutOff) for answer in answers)}
 
@@ -227,5 +228,6 @@ def _selection(
 
 
 def _write_about(benchmark: Benchmark, folder: Path, prompt: ChoicePrompt | None) -> None:
-    about = benchmark.as_dict() | {"prompt": prompt.described() if prompt and set(benchmark.kinds) & set(CHOSEN) else None}
+    said = prompt.described() if prompt and set(benchmark.kinds) & set(CHOSEN) else None
+    about = benchmark.as_dict() | {"prompt": said}
     write_atomically(folder / ABOUT, json.dumps(about, ensure_ascii=False, indent=1))

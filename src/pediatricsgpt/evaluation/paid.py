@@ -14,6 +14,8 @@ from pediatricsgpt.endpoint import AnswerCache, Estimate, Failure, Request, Teac
 from pediatricsgpt.endpoint.budget import price
 from pediatricsgpt.endpoint.request import InvalidAnswer, parse, without_thoughts
 
+ANSWERS = "answers"
+"""The folder of paid answers in that of a result"""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.evaluation.metrics import METRICS, Scores, check_profile, is_corpus
 from pediatricsgpt.evaluation.predictions import LABELS, Prediction, by_id, first_few, read_predictions
-from pediatricsgpt.evaluation.scoring import ScoreReport, cases_of, score_items
+from pediatricsgpt.evaluation.scoring import ScoreReport, score_items
 from pediatricsgpt.evaluation.statistics import (
     FLIPS,
     RESAMPLES,
@@ -21,6 +21,7 @@ from pediatricsgpt.evaluation.statistics import (
     Groups,
     Verdict,
     bootstrap_means,
+    cases_of,
     holm,
     paired_p_values,
     verdict_of,
@@ -116,7 +117,7 @@ def compare_files(
     items, warnings = _aligned(files, intersect)
     names = _names(items)
     reports = {names[path]: score_items(path, chosen, profile, by, progress) for path, chosen in items.items()}
-    cases = cases_of(next(iter(items.values())))
+    cases = _cases(list(items.values()))
     comparisons = compare({name: report.overall for name, report in reports.items()}, cases, metrics)
     warnings += [f"{name}: {warning}" for name, report in reports.items() for warning in report.warnings]
     return PairedReport(reports, comparisons, warnings)
@@ -197,6 +198,11 @@ def _row(one: Compared) -> dict[str, Any]:
     names = {"a": one.a, "b": one.b, "metric": one.metric}
     tested = {"p": one.p, "p_holm": one.p_holm, "verdict": one.verdict}
     return {**names, **dataclasses.asdict(one.difference), **tested}
+
+
+def _cases(files: Sequence[Sequence[Prediction]]) -> list[str] | None:
+    """The case of each item, as whichever file says it: one that says nothing does not make the items independent."""
+    return cases_of([next((one.group for one in same if one.group), None) for same in zip(*files, strict=True)])
 
 
 def _aligned(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,19 @@ from pediatricsgpt.errors import UserError
 from pediatricsgpt.records import Message, read_json_lines
 from pediatricsgpt.text import decode
 
-REQUIRED = ("prediction", "reference")
+PREDICTIONS = "predictions.jsonl"
+"""A model's answers in a run"""
+SCORED = ("prediction", "reference")
+"""Fields that a line must have to be scored"""
+ANSWERED = ("id", "prediction")
+"""Fields that a line must have where answers are paired by id, and a reference is only shown where there is one"""
 LABELS = ("task", "department", "age_band")
-OPTIONAL = ("id", *LABELS, "model", "group", "messages")
+_KNOWN = ("id", *SCORED, *LABELS, "model", "group", "messages", "question")
 
+_WHY = {
+    "reference": ": scoring compares every prediction with a reference answer",
+    "id": ": answers are told apart and set side by side by it",
+}
 _NAMED = 3
 """Ids that a message names at most"""
 
@@ -26,6 +35,7 @@ class Prediction:
 
     prediction: str
     reference: str
+    """Empty where the file has none and need not"""
     id: str | None = None
     task: str | None = None
     department: str | None = None
@@ -35,22 +45,28 @@ class Prediction:
     """The conversation that was answered"""
     group: str | None = None
     """The case that the item belongs to, where several items belong to one"""
+    question: str | None = None
+    """What was answered, where the file says one question in place of a conversation"""
     where: str = field(default="", compare=False, repr=False)
     """File and line"""
 
 
-def read_predictions(path: str | Path) -> list[Prediction]:
-    """Read the predictions to score, one JSON object a line; blank lines and unknown fields are ignored.
+def read_predictions(path: str | Path, required: Sequence[str] = SCORED) -> list[Prediction]:
+    """Read a predictions file, one JSON object a line; blank lines and unknown fields are ignored.
+
+    Args:
+        path: the file.
+        required: fields that every line must have, `SCORED` or `ANSWERED`.
 
     Raises:
-        UserError: the file is missing, empty or not UTF-8, a line is not an object with the text fields
-            `prediction` and `reference`, or two lines have one id; the file, and where there is one the line, is named.
+        UserError: the file is missing, empty or not UTF-8, a line is not an object with the required fields, a field
+            is not as it must be, or two lines have one id; the file, and where there is one the line, is named.
     """
     path = Path(path)
     _check_readable(path)
-    found = [_parse(row, f"{path}:{line}") for line, row in read_json_lines(path)]
+    found = [_parse(row, required, f"{path}:{line}") for line, row in read_json_lines(path)]
     if not found:
-        raise UserError("the file is empty; expected one JSON object per line with 'prediction' and 'reference'", path)
+        raise UserError(f"the file is empty; expected one JSON object per line with {_quoted(required)}", path)
     _check_ids(found)
     return found
 
@@ -64,9 +80,26 @@ def by_id(items: Iterable[Prediction]) -> dict[str, Prediction]:
     found = {}
     for item in items:
         if item.id is None:
-            raise UserError("the field 'id' is missing: answers are told apart and set side by side by it", item.where)
+            raise UserError(f"the field 'id' is missing{_WHY['id']}", item.where)
         found[item.id] = item
     return found
+
+
+def with_ids(items: Iterable[Prediction]) -> dict[str, Prediction]:
+    """Predictions by id; those without one cannot be set beside another model's and are left out."""
+    return {item.id: item for item in items if item.id is not None}
+
+
+def model_of(items: Iterable[Prediction], path: Path) -> str | None:
+    """The model that a file says gave its answers; None where it says none.
+
+    Raises:
+        UserError: it names several.
+    """
+    names = sorted({item.model for item in items if item.model})
+    if len(names) > 1:
+        raise UserError(f"answers of {len(names)} models ({', '.join(names)}) in one file; give one file a model", path)
+    return names[0] if names else None
 
 
 def read_ids(path: str | Path) -> list[str]:
@@ -144,20 +177,36 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean '{nearest[0]}'?" if nearest else ""
 
 
-def _parse(row: Any, where: str) -> Prediction:
+def _parse(row: Any, required: Sequence[str], where: str) -> Prediction:
     if not isinstance(row, dict):
         hint = "; the file seems to be one JSON array" if isinstance(row, list) else ""
-        raise UserError(f"expected a JSON object with 'prediction' and 'reference', not {_kind(row)}{hint}", where)
-    prediction, reference = (_required_text(row, field, where) for field in REQUIRED)
-    labels = {name: _optional_text(row, name, where) for name in (*LABELS, "model", "group")}
-    return Prediction(prediction, reference, id=_id(row, where), messages=_messages(row, where), where=where, **labels)
+        raise UserError(f"expected a JSON object with {_quoted(required)}, not {_kind(row)}{hint}", where)
+    name = _id(row, where)
+    if "id" in required and not name:
+        raise _missing(row, "id", where)
+    prediction = _required_text(row, "prediction", where)
+    needed = "reference" in required
+    reference = _required_text(row, "reference", where) if needed else _optional_text(row, "reference", where) or ""
+    labels = {field: _optional_text(row, field, where) for field in (*LABELS, "model", "group")}
+    asked = row.get("question")
+    return Prediction(
+        prediction,
+        reference,
+        id=name,
+        messages=_messages(row, where),
+        question=asked if isinstance(asked, str) else None,
+        where=where,
+        **labels,
+    )
+
+
+def _quoted(fields: Sequence[str]) -> str:
+    return " and ".join(f"'{field}'" for field in fields)
 
 
 def _required_text(row: Mapping[str, Any], field: str, where: str) -> str:
     if field not in row:
-        why = ": scoring compares every prediction with a reference answer" if field == "reference" else ""
-        others = [name for name in row if name not in (*REQUIRED, *OPTIONAL)]
-        raise UserError(f"the field '{field}' is missing{why}{_did_you_mean_field(field, others)}", where)
+        raise _missing(row, field, where)
     value = row[field]
     if not isinstance(value, str):
         hint = "; an answer that failed is either left out or empty text" if value is None else ""
@@ -165,9 +214,11 @@ def _required_text(row: Mapping[str, Any], field: str, where: str) -> str:
     return value
 
 
-def _did_you_mean_field(field: str, others: list[str]) -> str:
+def _missing(row: Mapping[str, Any], field: str, where: str) -> UserError:
+    others = [name for name in row if name not in _KNOWN]
     nearest = difflib.get_close_matches(field, others, n=1, cutoff=0.6)
-    return f"; there is '{nearest[0]}': rename it to '{field}'" if nearest else ""
+    rename = f"; there is '{nearest[0]}': rename it to '{field}'" if nearest else ""
+    return UserError(f"the field '{field}' is missing{_WHY.get(field, '')}{rename}", where)
 
 
 def _optional_text(row: Mapping[str, Any], field: str, where: str) -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pediatricsgpt.errors import UserError
+from pediatricsgpt.evaluation import statistics
 from pediatricsgpt.evaluation.metrics import (
     METRICS,
     Scores,
@@ -19,7 +20,15 @@ from pediatricsgpt.evaluation.metrics import (
     monotonicity_warnings,
     summarise,
 )
-from pediatricsgpt.evaluation.predictions import LABELS, Prediction, by_id, first_few, read_ids, read_predictions
+from pediatricsgpt.evaluation.predictions import (
+    LABELS,
+    PREDICTIONS,
+    Prediction,
+    by_id,
+    first_few,
+    read_ids,
+    read_predictions,
+)
 from pediatricsgpt.evaluation.statistics import Interval
 from pediatricsgpt.manifest import write_atomically
 from pediatricsgpt.records import write_json_lines
@@ -27,7 +36,6 @@ from pediatricsgpt.records import write_json_lines
 if TYPE_CHECKING:
     from rich.table import Table
 
-PREDICTIONS = "predictions.jsonl"
 SCORES = "scores.json"
 ITEM_SCORES = "item_scores.jsonl"
 """What lies in the folder of a model that answered something"""
@@ -140,10 +148,8 @@ def score_items(
 
 
 def cases_of(items: Sequence[Prediction]) -> list[str] | None:
-    """The case of each item: its `group`, or one of its own where it has none; None where no item has one."""
-    if all(item.group is None for item in items):
-        return None
-    return [f"group {item.group}" if item.group is not None else f"item {at}" for at, item in enumerate(items)]
+    """`statistics.cases_of` of their groups."""
+    return statistics.cases_of([item.group for item in items])
 
 
 def write_scores(folder: Path, profile: str) -> None:

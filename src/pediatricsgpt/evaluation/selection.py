@@ -8,13 +8,14 @@ division by the length, the shortest would win. A wrong candidate with the score
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from math import comb
 from pathlib import Path
 from typing import Any
 
 from pediatricsgpt.evaluation.benchmarks import Item
+from pediatricsgpt.evaluation.in_groups import InGroups, by_field
 from pediatricsgpt.evaluation.likelihood import answer_losses
 from pediatricsgpt.evaluation.statistics import RESAMPLES, SEED, bootstrap_share
 from pediatricsgpt.manifest import digest, write_atomically
@@ -27,37 +28,19 @@ STRATA = ("department", "subject", "age_band")
 _DIGITS = 6
 
 
-class CandidateLikelihood:
-    """Scores of candidates in the form of an `Answerer`: what was measured is kept on a kill.
+class CandidateLikelihood(InGroups):
+    """Scores of candidates; see `InGroups` for the arguments."""
 
-    Args:
-        items: in the order of the prompts that it will be asked.
-        group: items that are measured together.
-    """
-
-    def __init__(self, loaded: Loaded, items: Sequence[Item], batch_tokens: int = 4096, group: int = 8) -> None:
-        self._loaded, self._items, self._batch_tokens, self._group = loaded, items, batch_tokens, group
+    def __init__(self, loaded: Loaded, items: Sequence[Item], group: int = 8) -> None:
+        super().__init__(loaded, items, group)
 
     @property
     def signature(self) -> list[Any]:
         """What the scores depend on besides the prompts."""
         return ["candidates", identity(self._loaded), digest([item.candidates for item in self._items])]
 
-    def fits(self, messages: Sequence[Message]) -> bool:
-        """Always: what does not fit has no score."""
-        return True
-
-    def answers(
-        self, prompts: Sequence[Sequence[Message]], done: Iterable[int] = ()
-    ) -> Iterator[list[tuple[int, str]]]:
-        """Groups of (index, scores of its candidates as JSON)."""
-        finished = set(done)
-        for first in range(0, len(prompts), self._group):
-            places = range(first, min(first + self._group, len(prompts)))
-            if finished.issuperset(places):  # groups are a function of the prompts alone: resumed = uninterrupted
-                continue
-            found = candidate_scores(self._loaded, [self._items[place] for place in places], self._batch_tokens)
-            yield [(place, json.dumps(scores)) for place, scores in zip(places, found, strict=True)]
+    def _measured(self, prompts: Sequence[Sequence[Message]], items: Sequence[Item]) -> list[list[float] | None]:
+        return candidate_scores(self._loaded, items)
 
 
 def candidate_scores(loaded: Loaded, items: Sequence[Item], batch_tokens: int = 4096) -> list[list[float] | None]:
@@ -112,7 +95,7 @@ def write_selection(
             "accuracy": sum(one for one, _ in lots) / len(lots),
             "mrr": sum(one for _, one in lots) / len(lots),
         },
-        "strata": _strata(items, rows),
+        "strata": by_field(STRATA, items, rows, lambda some: {"n": len(some), **_figures(some)}),
     }
     write_atomically(folder / SELECTION, json.dumps(found, ensure_ascii=False, indent=1))
     return found
@@ -139,14 +122,3 @@ def _figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "accuracy": asdict(bootstrap_share([float(row["right"]) for row in rows], groups=cases)),
         "mrr": asdict(bootstrap_share([1 / row["rank"] for row in rows], groups=cases)),
     }
-
-
-def _strata(items: Sequence[Item], rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for field in STRATA:
-        groups: dict[str, list[dict[str, Any]]] = {}
-        for item, row in zip(items, rows, strict=True):
-            groups.setdefault(getattr(item, field) or "unknown", []).append(row)
-        if set(groups) != {"unknown"}:
-            found[field] = {value: {"n": len(groups[value]), **_figures(groups[value])} for value in sorted(groups)}
-    return found

@@ -109,29 +109,29 @@ def bootstrap_share(
     level: float = LEVEL,
     groups: Groups | None = None,
 ) -> Interval:
-    """`bootstrap_mean` of values from 0 to 1, with an exact end where all of them are 0, or all are 1."""
+    """`bootstrap_mean` of values from 0 to 1; of equal ones, what they leave open (`beyond_data`)."""
     found = bootstrap_mean(values, seed, resamples, level, groups)
-    if min(values) != max(values):
-        return found
     return beyond_data(found, found.n if groups is None else len(set(groups)), level=level)
 
 
 def beyond_data(
     interval: Interval, cases: int, bounds: tuple[float, float] = (0.0, 1.0), level: float = LEVEL
 ) -> Interval:
-    """An interval of a bounded quantity that all cases have at one of its bounds, with an end away from that bound.
+    """The interval of a bounded quantity of which all cases have the same value: what so few cases leave open.
 
-    Resamples of equal values are all equal, so their interval has no width however few the cases are. The end is that
-    of Clopper and Pearson (1934): the largest share of which so many cases show none with probability (1 - level) / 2.
-    Other intervals stay as they are.
+    Resamples of equal values are all equal, so their interval has no width however few the cases are. Here a share of
+    further cases, of which none of these shows with probability (1 - level) / 2, has the value of either bound: for
+    shares of 0 and 1 these are the ends of Clopper and Pearson (1934). Intervals with a width stay as they are.
     """
+    if interval.low != interval.high:
+        return interval
     lowest, highest = bounds
-    room = (highest - lowest) * (1.0 - ((1.0 - level) / 2.0) ** (1.0 / cases))
-    if interval.mean == lowest:
-        return replace(interval, high=lowest + room)
-    if interval.mean == highest:
-        return replace(interval, low=highest - room)
-    return interval
+    unseen = 1.0 - ((1.0 - level) / 2.0) ** (1.0 / cases)
+    return replace(
+        interval,
+        low=interval.mean - unseen * (interval.mean - lowest),
+        high=interval.mean + unseen * (highest - interval.mean),
+    )
 
 
 def paired_bootstrap_difference(
@@ -273,6 +273,13 @@ def by_group(values: NDArray[np.float64], groups: Groups | None) -> tuple[NDArra
     sums = np.zeros((len(numbers), values.shape[1]))
     np.add.at(sums, members, values)
     return sums, np.bincount(members, minlength=len(numbers)).astype(np.float64)
+
+
+def cases_of(groups: Sequence[str | None]) -> list[str] | None:
+    """The case of each item: its group, or one of its own where it has none; None where no item has a group."""
+    if all(group is None for group in groups):
+        return None
+    return [f"item {place}" if group is None else f"group {group}" for place, group in enumerate(groups)]
 
 
 def resampled_means(values: NDArray[np.float64], seed: int, resamples: int) -> NDArray[np.float64]:

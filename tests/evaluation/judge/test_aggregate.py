@@ -240,3 +240,9 @@ def test_self_consistency_is_the_share_of_equal_repeats() -> None:
     found = aggregate(said, (A, B))["self_consistency"]["judge"]["usefulness"]
     assert found["mean"] == pytest.approx((10 * (1 / 3) + 10) / 20)
     assert found["n"] == 20
+
+
+def test_items_without_a_label_have_a_stratum_of_their_own() -> None:
+    said = [dataclasses.replace(verdict(f"q{n}", 0, "left"), department="儿科" if n < 3 else None) for n in range(5)]
+    rows = aggregate(said, (A, B))["strata"]["department"]
+    assert {value: one["usefulness"]["n"] for value, one in rows.items()} == {"儿科": 3, "(none)": 2}

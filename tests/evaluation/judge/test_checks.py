@@ -44,3 +44,10 @@ def test_no_headline_but_from_judges_that_all_passed() -> None:
     other_prompt = headline(judges[:1], {"judges": {"a": entry(True)}}, "2" * 64)
     assert other_prompt[0] == [False]
     assert "another prompt" in other_prompt[1]["why"]
+
+
+def test_a_judge_that_saw_one_order_alone_gives_no_headline_though_it_was_validated() -> None:
+    entry = {"passed": True, "against": "d", "bar": "x", "passed_on": "overall", "prompt": {"sha256": "1" * 64}}
+    passed, found = headline([model("a")], {"judges": {"a": entry}}, "1" * 64, both_orders=False)
+    assert (passed, found["allowed"]) == ([True], False)
+    assert "one order only" in found["why"]

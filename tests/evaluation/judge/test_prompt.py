@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 import pediatricsgpt.evaluation.judge as package
 from pediatricsgpt.endpoint.request import InvalidAnswer, parse
 from pediatricsgpt.evaluation.judge.present import Shown
-from pediatricsgpt.evaluation.judge.prompt import DIMENSIONS, Comparison, prompt
+from pediatricsgpt.evaluation.judge.prompt import DIMENSIONS, Choice, Comparison, prompt
 from pediatricsgpt.evaluation.judge.questions import Question
 from tests.evaluation.judge.planted import shown as read_back
 
@@ -69,7 +70,7 @@ def test_an_answer_cannot_end_its_own_place_in_the_prompt_nor_fill_in_the_templa
 
 def test_figures_name_the_very_file() -> None:
     data = (Path(package.__file__).parent / "prompts/pairwise.yaml").read_bytes()
-    assert prompt().described() == {"name": "pairwise", "version": 1, "sha256": hashlib.sha256(data).hexdigest()}
+    assert prompt().described() == {"name": "pairwise", "version": 2, "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def comparison(**better: Any) -> str:
@@ -104,3 +105,19 @@ def test_what_does_not_is_none(said: Any) -> None:
 def test_a_missing_dimension_is_no_verdict() -> None:
     with pytest.raises(InvalidAnswer, match="fluency"):
         parse(comparison().replace("fluency", "other"), Comparison)
+
+
+@pytest.mark.parametrize(
+    "reason", ["（甲、乙差在哪里，不超过40个字）", "甲、乙差在哪里，不超过40个字", "甲……，乙……", "……", "..."]
+)
+def test_whoever_copies_the_form_has_judged_nothing(reason: str) -> None:
+    with pytest.raises(ValidationError, match="compare the two answers"):
+        Choice(reason=reason, better="平")
+    assert Choice(reason=f"{reason}乙漏了剂量", better="甲").word == "left"
+    assert Choice(better="平").word == "tie"
+
+
+def test_the_form_of_the_prompt_is_no_answer_to_it() -> None:
+    form = asked()
+    with pytest.raises(InvalidAnswer):
+        parse(form[form.index('{"usefulness"') :], Comparison)

@@ -38,14 +38,16 @@ def test_the_question_may_stand_in_one_file_alone(tmp_path: Path) -> None:
     b = write(tmp_path / "b.jsonl", {"id": 1, "prediction": "好。"})
     assert read_pair(write(tmp_path / "a.jsonl", row("1")), b).questions[0].messages[0]["content"] == "1怎么办？"
     c = write(tmp_path / "c.jsonl", {"id": "1", "prediction": "不。"})
-    with pytest.raises(UserError, match="says the question.*pedgpt generate --answers"):
+    with pytest.raises(UserError, match=r"says the question.*pedgpt generate --answers"):
         read_pair(c, b)
 
 
 def test_different_questions_are_refused_with_counts_or_intersected_on_request(tmp_path: Path) -> None:
     a = write(tmp_path / "a.jsonl", *(row(name) for name in "12345"))
     b = write(tmp_path / "b.jsonl", *(row(name) for name in "34567890"))
-    with pytest.raises(UserError, match=r"3 are common, 2 \(1, 2\) only in .*a.jsonl, 5 \(6, 7, 8, …\) only here"):
+    with pytest.raises(
+        UserError, match=r"3 are common, 2 \(1, 2\) only in .*a.jsonl, 5 \(6, 7, 8 and 2 more\) only here"
+    ):
         read_pair(a, b)
     pair = read_pair(a, b, intersect=True)
     assert [one.id for one in pair.questions] == ["3", "4", "5"]
@@ -63,8 +65,8 @@ def test_different_questions_are_refused_with_counts_or_intersected_on_request(t
         ({"id": "2", "predictions": "好"}, "there is 'predictions': rename it"),
         ({"id": "2", "prediction": 3}, "'prediction' must be text"),
         (["2"], "expected a JSON object"),
-        ({"id": "1", "prediction": "好"}, "b.jsonl:2: the id 1 stands here and on line 1"),
-        ({"id": "2", "prediction": "好", "messages": "怎么办"}, "must be a list of {role, content}"),
+        ({"id": "1", "prediction": "好"}, "b.jsonl:2: the id '1' occurs twice, first in line 1"),
+        ({"id": "2", "prediction": "好", "messages": "怎么办"}, "the field 'messages' must be a list of"),
         ({"id": "2", "prediction": "好", "department": 3}, "'department' must be text"),
         ({"id": "2", "prediction": "好", "question": "别的？"}, "another question than at"),
         ({"id": "2", "prediction": "好", "reference": "别的"}, "another reference than at"),

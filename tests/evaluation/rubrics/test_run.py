@@ -62,8 +62,8 @@ def test_one_call_a_criterion_and_none_again(tmp_path):
     criteria = sum(len(item.criteria) for item in FEW.items)
     with OpenAIServer(answer=graders.perfect) as server:
         judge = _judge(server)
-        cost, known = forecast(FEW.items, answered.answers, judge, tmp_path / "absent")
-        assert (cost.requests, known) == (criteria, 0)
+        ahead = forecast(FEW.items, answered.answers, judge, tmp_path / "absent")
+        assert (ahead.cost.requests, ahead.known) == (criteria, 0)
         first = grade_answers(FEW, answered, "m", judge, tmp_path)
         assert len(server.requests) == criteria
         again = grade_answers(FEW, answered, "m", judge, tmp_path)
@@ -71,7 +71,7 @@ def test_one_call_a_criterion_and_none_again(tmp_path):
     low = pytest.approx(0.025 ** (1 / 6))  # what six items that are all right leave open
     assert first["score"] == again["score"] == {"mean": 1.0, "low": low, "high": 1.0, "n": 6}
     assert (first["costs"]["cached"], again["costs"]["cached"]) == (0, criteria)
-    assert first["costs"]["input_tokens"] == again["costs"]["input_tokens"] <= cost.input_tokens
+    assert first["costs"]["input_tokens"] == again["costs"]["input_tokens"] <= ahead.cost.input_tokens
     assert first["vetoed"]["items"] == 0
 
 
@@ -220,7 +220,7 @@ def test_a_part_of_the_set_is_a_part_of_a_larger_one_and_not_its_beginning(tmp_p
         ([{"prediction": "好"}], ":1: the field 'id' is missing"),
         ([{"id": "x", "predictions": "好"}], "there is 'predictions': rename it"),
         ([{"id": "x", "prediction": None}], "must be text"),
-        ([{"id": "x", "prediction": "好"}] * 2, ":2: the id x stands here and on line 1"),
+        ([{"id": "x", "prediction": "好"}] * 2, ":2: the id 'x' occurs twice, first in line 1"),
         ([[1]], "expected a JSON object"),
         ([], "the file is empty"),
     ],

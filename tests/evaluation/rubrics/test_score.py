@@ -112,3 +112,26 @@ def test_axes_count_the_criteria_of_one_tag_alone():
     item = RubricItem.model_validate({"id": "one", "theme": "t", "question": "问？", "criteria": rows})
     axes = score(_set(item), (item,), _rows(item, True, False, True, True))["axes"]
     assert {axis: one["score"]["mean"] for axis, one in axes.items()} == {"accuracy": 0.5, "completeness": 0.0}
+
+
+def test_strata_add_up_where_some_items_have_no_label():
+    items = [_item((10, False), name=f"i{n}").model_copy(update={"age_band": "infant"} if n else {}) for n in range(3)]
+    found = score(_set(*items), items, [row for item in items for row in _rows(item, True)])
+    assert {value: one["n"] for value, one in found["strata"]["age_band"].items()} == {"infant": 2, "(none)": 1}
+    assert found["strata"]["task"] == {}
+
+
+@pytest.mark.parametrize(("word", "told"), [(True, "'met' of all 6"), (False, "'not met' of all 6")])
+def test_a_grader_that_says_one_word_of_everything_is_named(word, told):
+    item = _item(*((points, False) for points in (9, 8, 7, 6, -5, -4)))
+    figures = score(_set(item), [item], _rows(item, *[word] * 6))
+    assert any(told in one for one in figures["warnings"])
+    other = score(_set(item), [item], _rows(item, *[word] * 5, not word))
+    assert not any("wanted and dangerous" in one for one in other["warnings"])
+
+
+def test_few_criteria_or_wanted_ones_alone_may_all_be_met():
+    few, wanted = _item((9, False), (-5, False)), _item(*[(3, False)] * 8)
+    for item in (few, wanted):
+        figures = score(_set(item), [item], _rows(item, *[True] * len(item.criteria)))
+        assert not any("wanted and dangerous" in one for one in figures["warnings"])

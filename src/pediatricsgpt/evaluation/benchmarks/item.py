@@ -124,10 +124,6 @@ class Benchmark:
         """How many items of each kind there are."""
         return dict(sorted(Counter(item.kind for item in self.items).items()))
 
-    def of_kind(self, kinds: Sequence[Kind]) -> list[Item]:
-        """The items of some kinds, in their order."""
-        return [item for item in self.items if item.kind in kinds]
-
     def as_dict(self) -> dict[str, Any]:
         """What `benchmark.json` says, but for the prompt."""
         own = ("title", "home", "licence", "citation", "file_hash", "version", "read", "kept", "dropped", "left_out")

@@ -10,16 +10,18 @@ from pathlib import Path
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.evaluation.metrics import score_pair
 from pediatricsgpt.evaluation.paired import ALPHA
-from pediatricsgpt.evaluation.predictions import Prediction, read_predictions
-from pediatricsgpt.evaluation.scoring import PREDICTIONS
+from pediatricsgpt.evaluation.predictions import PREDICTIONS, Prediction, read_predictions, with_ids
 from pediatricsgpt.evaluation.settings import MODELS as MODELS
-from pediatricsgpt.evaluation.statistics import Difference, holm, paired_bootstrap_difference, paired_p
+from pediatricsgpt.evaluation.statistics import Difference, cases_of, holm, paired_bootstrap_difference, paired_p
 from pediatricsgpt.records import PEDIATRIC_TASKS, Message
 
 CHANGE_METRICS = ("rouge-l", "bleu-4")
 """Metrics that changes are tested on: few, because every further test brings its own chance of a false verdict"""
 
 _SHOWN_CHARACTERS = 160
+
+ItemScores = Mapping[str, Mapping[str, float]]
+"""Item id -> metric -> value 0..1"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Compared:
     reference: str
     answers: dict[str, str]
     """Model -> answer, in the order of `MODELS`"""
+    group: str | None = None
+    """The case that it belongs to, where several questions belong to one"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ def compared(run_folder: Path) -> list[Compared]:
     Raises:
         UserError: a predictions file is damaged, or two models were given different questions under one id.
     """
-    answered = {name: _by_id(predictions_file(run_folder, name)) for name in models_of(run_folder)}
+    answered = {name: with_ids(read_predictions(predictions_file(run_folder, name))) for name in models_of(run_folder)}
     if not answered:
         return []
     first = next(iter(answered.values()))
@@ -74,25 +78,35 @@ def compared(run_folder: Path) -> list[Compared]:
     return [_compared(run_folder, name, {model: items[name] for model, items in answered.items()}) for name in common]
 
 
-def changes(items: Sequence[Compared], profile: str, metrics: Sequence[str] = CHANGE_METRICS) -> list[Change]:
+def changes(
+    items: Sequence[Compared],
+    profile: str,
+    metrics: Sequence[str] = CHANGE_METRICS,
+    scored: Mapping[str, ItemScores] | None = None,
+) -> list[Change]:
     """Paired differences by task: each model against the one before it, and the last against the first.
+
+    Whole cases are resampled, and flipped, where items have a `group`.
 
     Args:
         items: what `compared` gave.
         profile: the metric profile, `paper` or `char`.
         metrics: names of `METRICS`; higher must be better.
+        scored: model -> the scores of its items in this profile, as they were written; of a model of which an item
+            or a metric is not there the answers are scored anew.
 
     Returns:
         changes by task, then pair of models, then metric; nothing where there is only one model.
     """
     found: list[tuple[tuple[str, str, str, str], Difference, float]] = []
     for task in tasks_of(items):
-        scores = _scores([item for item in items if item.task == task], profile)
+        own = [item for item in items if item.task == task]
+        scores, cases = _scores(own, profile, metrics, scored or {}), cases_of([item.group for item in own])
         for before, model in pairs(list(scores)):
             for metric in metrics:
                 ours, theirs = ([100 * one[metric] for one in scores[name]] for name in (model, before))
-                difference = paired_bootstrap_difference(ours, theirs)
-                found.append(((model, before, task, metric), difference, paired_p(ours, theirs)))
+                difference = paired_bootstrap_difference(ours, theirs, groups=cases)
+                found.append(((model, before, task, metric), difference, paired_p(ours, theirs, cases)))
     corrected = holm([p for _, _, p in found])
     return [
         Change(*pair, difference if adjusted <= ALPHA else replace(difference, verdict="no verdict"), p, adjusted)
@@ -136,11 +150,6 @@ def _question(messages: Sequence[Message]) -> str:
     return "\n".join(f"{message['role']}: {message['content'].strip()}" for message in messages)
 
 
-def _by_id(path: Path) -> dict[str, Prediction]:
-    """Predictions by id; those without one cannot be set beside another model's and are left out."""
-    return {item.id: item for item in read_predictions(path) if item.id is not None}
-
-
 def _compared(run_folder: Path, name: str, items: Mapping[str, Prediction]) -> Compared:
     first_model, first = next(iter(items.items()))
     for model, item in items.items():
@@ -150,10 +159,19 @@ def _compared(run_folder: Path, name: str, items: Mapping[str, Prediction]) -> C
                 predictions_file(run_folder, model),
             )
     answers = {model: item.prediction for model, item in items.items()}
-    return Compared(name, first.task or "(none)", first.messages or (), first.reference, answers)
+    group = next((item.group for item in items.values() if item.group), None)
+    return Compared(name, first.task or "(none)", first.messages or (), first.reference, answers, group)
 
 
-def _scores(items: Sequence[Compared], profile: str) -> dict[str, list[dict[str, float]]]:
+def _scores(
+    items: Sequence[Compared], profile: str, metrics: Sequence[str], scored: Mapping[str, ItemScores]
+) -> dict[str, Sequence[Mapping[str, float]]]:
     """Scores of each item, 0..1, by model."""
-    models = list(items[0].answers) if items else []
-    return {name: [score_pair(item.answers[name], item.reference, profile) for item in items] for name in models}
+    found: dict[str, Sequence[Mapping[str, float]]] = {}
+    for name in items[0].answers if items else ():
+        written = [scored.get(name, {}).get(item.id, {}) for item in items]
+        if all(metric in one for one in written for metric in metrics):
+            found[name] = written
+        else:
+            found[name] = [score_pair(item.answers[name], item.reference, profile) for item in items]
+    return found

@@ -7,10 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.evaluation.predictions import Prediction, by_id, first_few, read_predictions
+from pediatricsgpt.evaluation.predictions import (
+    LABELS,
+    PREDICTIONS,
+    Prediction,
+    by_id,
+    first_few,
+    read_predictions,
+    with_ids,
+)
 from pediatricsgpt.records import Message
 
-PREDICTIONS = "predictions.jsonl"
 HELD_OUT = "held_out"
 """The questions that a run keeps back from its own sources: its models' answers lie in `evaluation/MODEL`, those of
 others in `evaluation/benchmarks/held_out/MODEL`"""
@@ -72,7 +79,7 @@ def questions_of_run(run_folder: Path, order: Sequence[str]) -> Questions:
         files = {path.parent.name: path for path in paths if not path.parent.name.endswith((".partial", ".old"))}
         asked |= files.keys()
         named = {name: files[name] for name in sorted_models(files, order)}
-        items += merged(benchmark, {name: _of_run(path) for name, path in named.items()}, named)
+        items += merged(benchmark, {name: with_ids(read_predictions(path)) for name, path in named.items()}, named)
     return Questions(run_folder.resolve().name, sorted_models(asked, order), items)
 
 
@@ -89,7 +96,7 @@ def questions_of_files(paths: Sequence[Path], intersect: bool = False) -> Questi
     """
     if len({path.resolve() for path in paths}) < len(paths):
         raise UserError("the same file is given twice", paths[0])
-    answered = {path: _of_file(path) for path in paths}
+    answered = {path: by_id(read_predictions(path)) for path in paths}
     names = dict(zip(model_names(answered), paths, strict=True))
     every = {name: None for items in answered.values() for name in items}
     common = [name for name in every if all(name in items for items in answered.values())]
@@ -124,7 +131,7 @@ def merged(
                     f"item {name} is not the question that '{first_model}' was given; evaluate both again",
                     files[model],
                 )
-        labels = {field: _first(mine.values(), field) for field in ("task", "department", "age_band")}
+        labels = {field: _first(mine.values(), field) for field in LABELS}
         answers = {model: item.prediction for model, item in mine.items()}
         yield Question(name, benchmark, **labels, messages=messages, reference=first.reference, answers=answers)
 
@@ -153,12 +160,3 @@ def _is_model(path: Path) -> bool:
 
 def _first(items: Iterable[Prediction], field: str) -> str:
     return next((str(value) for item in items if (value := getattr(item, field)) is not None), "")
-
-
-def _of_file(path: Path) -> dict[str, Prediction]:
-    return by_id(read_predictions(path))
-
-
-def _of_run(path: Path) -> dict[str, Prediction]:
-    """Predictions by id; those without one cannot be set beside another model's and are left out."""
-    return {item.id: item for item in read_predictions(path) if item.id is not None}

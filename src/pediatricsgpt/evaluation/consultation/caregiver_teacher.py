@@ -18,6 +18,7 @@ from pediatricsgpt.errors import UserError
 from pediatricsgpt.evaluation.consultation.card import BASICS, Card, Fact
 from pediatricsgpt.evaluation.consultation.caregiver import Reply, Turn, asked_facts, reply
 from pediatricsgpt.evaluation.consultation.data import lists, prompt
+from pediatricsgpt.evaluation.paid import server_failed
 
 LEAK_SHARE = 0.5
 """Share of a fact's own pairs of characters that an answer must hold to count as telling it"""
@@ -26,7 +27,6 @@ TOLD_SHARE = 0.2
 LONGEST = 300
 """Characters of an answer, beside what the rules would say"""
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_PASSING = "server failed"
 _NONE = "（无）"
 _REPAIR = "注意：上一次的回答不合要求（{problem}）。请只回答医生这一次问到的内容，不要提其他情况，不要说病名。"
 
@@ -91,7 +91,7 @@ class TeacherCaregiver:
         return [found[place] for place in range(len(turns))]
 
     def _check(self, results: Sequence[Answer | Failure]) -> None:
-        failed = [one.reason for one in results if isinstance(one, Failure) and one.reason.startswith(_PASSING)]
+        failed = [one.reason for one in results if isinstance(one, Failure) and server_failed(one)]
         if failed:
             raise UserError(
                 f"the caregiver's server did not answer {len(failed)} of {len(results)} turns ({failed[0]}); nothing "

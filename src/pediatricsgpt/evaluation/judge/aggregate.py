@@ -19,6 +19,7 @@ from pediatricsgpt.evaluation.judge.decide import Held, held, pooled
 from pediatricsgpt.evaluation.judge.length import length_controlled
 from pediatricsgpt.evaluation.judge.prompt import DIMENSIONS
 from pediatricsgpt.evaluation.judge.verdicts import Verdict
+from pediatricsgpt.evaluation.scoring import NO_LABEL
 from pediatricsgpt.evaluation.statistics import (
     LEVEL,
     RESAMPLES,
@@ -220,11 +221,11 @@ def _strata(together: Mapping[str, Held], items: _Items, resamples: int, seed: i
     for label in STRATA:
         members: dict[str, list[str]] = {}
         for name in items.groups:
-            if (value := items.labels[name][label]) is not None:
-                members.setdefault(value, []).append(name)
+            members.setdefault(items.labels[name][label] or NO_LABEL, []).append(name)
+        if set(members) == {NO_LABEL}:
+            continue
         rows = {value: _stratum(together, items, set(names), resamples, seed) for value, names in members.items()}
-        if rows:
-            found[label] = dict(sorted(rows.items(), key=lambda row: (_mean_net(row[1]), row[0])))
+        found[label] = dict(sorted(rows.items(), key=lambda row: (_mean_net(row[1]), row[0])))
     return found
 
 

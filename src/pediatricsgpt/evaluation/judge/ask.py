@@ -7,23 +7,28 @@ back from there: the raw text of an invalid one is there too, and a killed run f
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from pediatricsgpt.endpoint import Answer, AnswerCache, Budget, BudgetReached, Endpoint, Failure, Request
-from pediatricsgpt.endpoint.request import InvalidAnswer, parse, without_thoughts
+from pediatricsgpt.endpoint import Answer, AnswerCache, Budget, BudgetReached, Endpoint, Estimate, Failure, Request
 from pediatricsgpt.endpoint.settings import TeacherSettings
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.evaluation.benchmarks import by_hash
 from pediatricsgpt.evaluation.judge.present import Shown
 from pediatricsgpt.evaluation.judge.prompt import DIMENSIONS, Comparison, prompt
 from pediatricsgpt.evaluation.judge.verdicts import Verdict, Word
+from pediatricsgpt.evaluation.paid import (
+    Forecast,
+    Paid,
+    answers_folder,
+    forecast_of,
+    known_requests,
+    last_words,
+    server_failed,
+)
+from pediatricsgpt.evaluation.settings import JudgeSettings
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _SAME = "两份回答相同，没有询问。"
 
 
@@ -34,17 +39,6 @@ class Showing:
     shown: Shown
     order: int
     """0: model A first; 1: model B"""
-
-
-@dataclass(slots=True)
-class Paid:
-    """What the verdicts at hand took, whenever it was paid: equal requests once, repaired answers each."""
-
-    requests: int = 0
-    cached: int = 0
-    """Of these, the ones that an earlier command had paid for"""
-    input_tokens: int = 0
-    output_tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -81,10 +75,25 @@ def rater_names(judges: Sequence[TeacherSettings]) -> list[str]:
     return [judge.model if models.count(judge.model) == 1 else f"{judge.model} ({judge.base_url})" for judge in judges]
 
 
-def answers_folder(folder: Path, judge: TeacherSettings, repeat: int) -> Path:
-    """Where the paid answers of a judge lie, a folder a repeat: the same question asked again is another answer."""
-    address = hashlib.sha256(judge.base_url.encode()).hexdigest()[:8]
-    return folder / f"{_UNSAFE.sub('-', judge.model)}-{address}" / f"repeat-{repeat}"
+def forecast(settings: JudgeSettings, showings: Sequence[Showing], folder: Path) -> list[Forecast]:
+    """What each judge will still cost.
+
+    Args:
+        folder: of the paid answers, which need not be there yet.
+    """
+    requests = requests_of(showings, deidentified=False)
+    found = []
+    for rater, judge in zip(rater_names(settings.judges), settings.judges, strict=True):
+        told = [forecast_of(requests, judge, _place(folder, judge, repeat)) for repeat in range(settings.repeats)]
+        total = Estimate(
+            sum(one.requests for one, _ in told),
+            sum(one.input_tokens for one, _ in told),
+            sum(one.output_tokens for one, _ in told),
+            sum(one.money for one, _ in told),
+            judge.currency,
+        )
+        found.append(Forecast(rater, judge, total, sum(known for _, known in told)))
+    return found
 
 
 def ask_judge(
@@ -114,8 +123,8 @@ def ask_judge(
     found, budget = Judged(), Budget(judge)
     requests = requests_of(showings, deidentified)
     for repeat in range(repeats):
-        place = answers_folder(folder, judge, repeat)
-        known = _known(place)
+        place = _place(folder, judge, repeat)
+        known = known_requests(place)
         with _named(rater, requests, repeat, repeats), Endpoint(judge, place, budget) as endpoint:
             results = endpoint.ask_all(requests, lambda *_: advance(1))
         with contextlib.closing(AnswerCache(place)) as cache:
@@ -123,8 +132,13 @@ def ask_judge(
             for one in showings:
                 said = None if one.shown.identical else _said(*next(answers), judge, cache)
                 _add(found, one, said, rater, models, repeat)
-            _account(found.paid, requests, judge, cache, known)
+            found.paid.add(requests, judge, cache, known)
     return found
+
+
+def _place(folder: Path, judge: TeacherSettings, repeat: int) -> Path:
+    """A folder a repeat: the same question asked again is another answer."""
+    return answers_folder(folder, judge) / f"repeat-{repeat}"
 
 
 @contextlib.contextmanager
@@ -164,28 +178,7 @@ def _said(request: Request, result: Answer | Failure, judge: TeacherSettings, ca
     if isinstance(result, Answer):
         assert isinstance(result.value, Comparison)
         return _Said(result.text, result.value.words())
-    if result.reason.startswith("server failed"):
-        return None
-    texts = [without_thoughts(stored["text"]) for _, stored in _attempts(request, judge, cache) if "text" in stored]
-    return _Said(texts[-1] if texts else f"（{result.reason}）", None)
-
-
-def _attempts(request: Request, judge: TeacherSettings, cache: AnswerCache) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What was paid for one request (key, answer): its answer, and those to the repairs that followed it."""
-    asked = request
-    for _ in range(judge.repairs + 1):
-        key = asked.key(judge)
-        stored = cache.get(key)
-        if stored is None:
-            return
-        yield key, stored
-        if "text" not in stored or not stored["finished"]:
-            return
-        try:
-            parse(stored["text"], Comparison)
-            return
-        except InvalidAnswer as error:
-            asked = asked.repair(str(error))
+    return None if server_failed(result) else _Said(last_words(request, result, judge, cache), None)
 
 
 def _add(found: Judged, one: Showing, said: _Said | None, rater: str, models: tuple[str, str], repeat: int) -> None:
@@ -217,25 +210,3 @@ def _add(found: Judged, one: Showing, said: _Said | None, rater: str, models: tu
                 group=question.group,
             )
         )
-
-
-def _known(place: Path) -> set[str]:
-    """Requests that an earlier command has paid for."""
-    if not place.is_dir():
-        return set()
-    with contextlib.closing(AnswerCache(place)) as cache:
-        return set(cache)
-
-
-def _account(
-    paid: Paid, requests: Sequence[Request], judge: TeacherSettings, cache: AnswerCache, known: set[str]
-) -> None:
-    counted: set[str] = set()
-    for request in requests:
-        for key, stored in _attempts(request, judge, cache):
-            if key not in counted:
-                counted.add(key)
-                paid.requests += 1
-                paid.cached += key in known
-                paid.input_tokens += stored["input_tokens"]
-                paid.output_tokens += stored["output_tokens"]

@@ -41,7 +41,10 @@ def teachers_too(
 
 
 def headline(
-    judges: Sequence[TeacherSettings], validation: Mapping[str, Any] | None, prompt_sha256: str
+    judges: Sequence[TeacherSettings],
+    validation: Mapping[str, Any] | None,
+    prompt_sha256: str,
+    both_orders: bool = True,
 ) -> tuple[list[bool], dict[str, Any]]:
     """Whether a report may draw a conclusion from these judges.
 
@@ -49,6 +52,7 @@ def headline(
         judges: whose verdicts are counted.
         validation: the content of `validation.json`, or None where there is none.
         prompt_sha256: of the prompt that they judged with.
+        both_orders: whether each pair was shown in both orders, as it is in a validation.
 
     Returns:
         for each judge whether it passed a validation, and {"allowed", "why"} for all of them.
@@ -56,10 +60,13 @@ def headline(
     found = [headline_allowed(validation, judge.model, prompt_sha256) for judge in judges]
     passed = [allowed for allowed, _ in found]
     reasons = dict.fromkeys(why for allowed, why in found if all(passed) or not allowed)
+    allowed = all(passed) and both_orders
+    if all(passed) and not both_orders:
+        reasons = {"each pair was shown in one order only, and the judges were validated in both": None}
     said = "; ".join(reasons)
-    if not all(passed):
+    if not allowed:
         said += ": the figures stand, but no conclusion is drawn from them"
-    return passed, {"allowed": all(passed), "why": said}
+    return passed, {"allowed": allowed, "why": said}
 
 
 def _model(name: str) -> str:

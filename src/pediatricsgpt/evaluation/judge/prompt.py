@@ -21,6 +21,8 @@ FILE = "pairwise.yaml"
 _WORDS: dict[str, Word] = {"甲": "left", "乙": "right", "平": "tie"}
 _SPEAKERS = {"user": "家长", "assistant": "医生"}
 _AROUND = re.compile(r"^(?:回答|答案|方案)?[“\"'「]?(甲|乙|平)[”\"'」]?(?:手|局|方|更好|更优|胜|较好)?[。.]?$")
+# A reason without a word of its own, or the prompt's own words: whoever only copies the form has judged nothing
+_NO_REASON = re.compile(r"[\s.…—，、。（）()甲乙]+|（?甲、乙差在哪里，不超过40个字）?")
 _SAME = {"相同", "相当", "一样", "难分高下", "不分高下", "tie"}
 # What marks an answer's ends in the prompt must not stand within one
 _MARK = re.compile(r"【(?=\s*(?:回答|参考答案|维度|问题|对话))")
@@ -46,6 +48,14 @@ class Choice(BaseModel):
             return "平"
         match = _AROUND.match(said) if isinstance(said, str) else None
         return match[1] if match else value
+
+    @field_validator("reason")
+    @classmethod
+    def _own(cls, reason: str) -> str:
+        """None at all is accepted, as of a judge that names the better one alone; the form copied is not."""
+        if _NO_REASON.fullmatch(reason):
+            raise ValueError("the reason is that of the form; compare the two answers")
+        return reason
 
     @property
     def word(self) -> Word:

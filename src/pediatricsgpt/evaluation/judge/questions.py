@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.evaluation.benchmarks import by_hash
+from pediatricsgpt.evaluation.predictions import (
+    ANSWERED,
+    LABELS,
+    Prediction,
+    by_id,
+    first_few,
+    model_of,
+    read_predictions,
+)
 from pediatricsgpt.evaluation.settings import HELD_OUT_TASKS
-from pediatricsgpt.records import Message, read_json_lines
-
-LABELS = ("task", "department", "age_band")
-_TEXTS = ("model", "reference", *LABELS, "group")
-_SHOWN_IDS = 3
+from pediatricsgpt.records import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +55,6 @@ class Pair:
     """Other names that the files give these models: no judge may read them either"""
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    where: str
-    id: str
-    answer: str
-    messages: tuple[Message, ...] | None
-    texts: Mapping[str, str | None] = field(default_factory=dict)
-
-
 def read_pair(
     a: Path,
     b: Path,
@@ -82,8 +76,8 @@ def read_pair(
     """
     if a.resolve() == b.resolve():
         raise UserError("this file stands on both sides; a model is compared with another one", a)
-    sides = _read(a), _read(b)
-    models = names or (_model(sides[0], a), _model(sides[1], b))
+    sides = by_id(read_predictions(a, ANSWERED)), by_id(read_predictions(b, ANSWERED))
+    models = names or (model_of(sides[0].values(), a) or a.stem, model_of(sides[1].values(), b) or b.stem)
     if models[0] == models[1]:
         raise UserError(
             f"both files are of the model '{models[0]}' (that of {a} too); if they are two models, name them with "
@@ -96,7 +90,7 @@ def read_pair(
         raise UserError(f"no id of this file is one of {a}: the two answered different questions", b)
     if any(only) and not intersect:
         raise UserError(_different(sides, common, a), b)
-    said = {name for side in sides for answer in side.values() if (name := answer.texts["model"])}
+    said = {answer.model for side in sides for answer in side.values() if answer.model}
     questions = tuple(_question(sides[0][name], sides[1][name]) for name in common)
     return Pair(models, questions, only, also_named=tuple(sorted(said - set(models))))
 
@@ -146,72 +140,10 @@ def chosen(pair: Pair, max_items: int) -> Pair:
     return dataclasses.replace(pair, questions=tuple(kept), left_out=left_out)
 
 
-def _read(path: Path) -> dict[str, _Answer]:
-    """The answers of a file by id."""
-    if path.is_dir():
-        raise UserError("this is a folder; name a predictions file (JSON lines)", path)
-    found: dict[str, _Answer] = {}
-    for line, row in read_json_lines(path):
-        answer = _parse(row, f"{path}:{line}")
-        if answer.id in found:
-            first = found[answer.id].where.rpartition(":")[2]
-            raise UserError(f"the id {answer.id} stands here and on line {first}; keep one", answer.where)
-        found[answer.id] = answer
-    if not found:
-        raise UserError("the file is empty; expected one JSON object per line with 'id' and 'prediction'", path)
-    return found
-
-
-def _parse(row: Any, where: str) -> _Answer:
-    if not isinstance(row, dict):
-        raise UserError("expected a JSON object with 'id' and 'prediction'", where)
-    name = row.get("id")
-    if isinstance(name, int) and not isinstance(name, bool):
-        name = str(name)
-    if not isinstance(name, str) or not name:
-        raise UserError("the field 'id' is missing: answers of two models are paired by it", where)
-    answer = row.get("prediction")
-    if not isinstance(answer, str):
-        raise UserError(f"the field 'prediction' {_missing(row, 'prediction')}", where)
-    for one in _TEXTS:
-        if row.get(one) is not None and not isinstance(row[one], str):
-            raise UserError(f"the field '{one}' must be text", where)
-    return _Answer(where, name, answer, _messages(row, where), {one: row.get(one) for one in _TEXTS})
-
-
-def _missing(row: Mapping[str, Any], name: str) -> str:
-    if name in row:
-        return "must be text"
-    near = difflib.get_close_matches(name, [str(key) for key in row], n=1)
-    return f"is missing; there is '{near[0]}': rename it to '{name}'" if near else "is missing"
-
-
-def _messages(row: Mapping[str, Any], where: str) -> tuple[Message, ...] | None:
-    if row.get("messages") is None:
-        question = row.get("question")
-        return (Message(role="user", content=question),) if isinstance(question, str) else None
-    turns = row["messages"]
-    whole = isinstance(turns, list) and all(
-        isinstance(turn, dict) and all(isinstance(turn.get(part), str) for part in ("role", "content"))
-        for turn in turns
-    )
-    if not whole or not turns:
-        raise UserError("'messages' must be a list of {role, content}, up to the question", where)
-    return tuple(Message(role=turn["role"], content=turn["content"]) for turn in turns)
-
-
-def _model(answers: Mapping[str, _Answer], path: Path) -> str:
-    names = sorted({name for answer in answers.values() if (name := answer.texts["model"])})
-    if len(names) > 1:
-        raise UserError(f"answers of {len(names)} models ({', '.join(names)}) in one file; give one file a model", path)
-    return names[0] if names else path.stem
-
-
-def _different(sides: tuple[dict[str, _Answer], dict[str, _Answer]], common: Sequence[str], a: Path) -> str:
-    def lacking(one: Mapping[str, _Answer], other: Mapping[str, _Answer]) -> str:
+def _different(sides: tuple[dict[str, Prediction], dict[str, Prediction]], common: Sequence[str], a: Path) -> str:
+    def lacking(one: Mapping[str, Prediction], other: Mapping[str, Prediction]) -> str:
         names = [name for name in one if name not in other]
-        shown = ", ".join(names[:_SHOWN_IDS]) + (", …" if len(names) > _SHOWN_IDS else "")
-        return f"{len(names)} ({shown})" if names else "none"
+        return f"{len(names)} ({first_few(names)})" if names else "none"
 
     return (
         f"the two files do not hold the same questions: {len(common)} are common, {lacking(sides[0], sides[1])} only "
@@ -219,19 +151,26 @@ def _different(sides: tuple[dict[str, _Answer], dict[str, _Answer]], common: Seq
     )
 
 
-def _question(a: _Answer, b: _Answer) -> Question:
+def _question(a: Prediction, b: Prediction) -> Question:
     """One question of both files."""
-    messages = a.messages or b.messages
-    if messages is None:
+    messages = _messages(a) or _messages(b)
+    if not messages:
         raise UserError(
             "neither this line nor the other file's says the question ('messages' or 'question'); of a benchmark, "
             "`pedgpt generate --answers FILE --benchmark NAME --data FILE --out FILE` puts them beside their questions",
             a.where,
         )
-    if b.messages is not None and b.messages != messages:
+    if _messages(b) not in ((), messages):
         raise UserError(f"under the id {a.id} stands another question than at {a.where}", b.where)
-    references = {text for side in (a, b) if (text := (side.texts["reference"] or "").strip())}
+    references = {text for side in (a, b) if (text := side.reference.strip())}
     if len(references) > 1:
         raise UserError(f"under the id {a.id} stands another reference than at {a.where}", b.where)
-    labels = {name: a.texts[name] or b.texts[name] for name in (*LABELS, "group")}
-    return Question(a.id, messages, (a.answer, b.answer), next(iter(references), None), **labels)
+    labels = {name: getattr(a, name) or getattr(b, name) for name in (*LABELS, "group")}
+    return Question(str(a.id), messages, (a.prediction, b.prediction), next(iter(references), None), **labels)
+
+
+def _messages(answer: Prediction) -> tuple[Message, ...]:
+    """The dialogue up to the question; empty where the line does not say it."""
+    if answer.messages is None and answer.question is not None:
+        return (Message(role="user", content=answer.question),)
+    return answer.messages or ()

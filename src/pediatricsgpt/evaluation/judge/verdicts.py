@@ -96,18 +96,11 @@ def read_verdicts(path: Path) -> list[Verdict]:
             and line are named.
     """
     found: list[Verdict] = []
-    seen: dict[tuple[str, str, str, int, int], int] = {}
+    seen: dict[tuple[Any, ...], int] = {}
     for line, row in read_json_lines(path):
         where = f"{path}:{line}"
         verdict = _parse(row, where)
-        key = (verdict.rater, verdict.id, verdict.dimension, verdict.order, verdict.repeat)
-        if key in seen:
-            raise UserError(
-                f"{verdict.rater} has already given a verdict on {verdict.dimension} of {verdict.id} on line "
-                f"{seen[key]}; keep one, or count them with 'repeat'",
-                where,
-            )
-        seen[key] = line
+        check_once(verdict, seen, line, where)
         if found and {verdict.left, verdict.right} != {found[0].left, found[0].right}:
             raise UserError(
                 f"a verdict on {verdict.left} and {verdict.right}, but the file began with {found[0].left} and "
@@ -118,6 +111,23 @@ def read_verdicts(path: Path) -> list[Verdict]:
     if not found:
         raise UserError("no verdict in this file", path)
     return found
+
+
+def check_once(verdict: Verdict, seen: dict[tuple[Any, ...], int], line: int, where: str) -> None:
+    """Note that a verdict stands on a line.
+
+    Raises:
+        UserError: the rater has given it before.
+    """
+    sides = frozenset((verdict.left, verdict.right))
+    key = (verdict.rater, verdict.id, sides, verdict.dimension, verdict.order, verdict.repeat)
+    if key in seen:
+        raise UserError(
+            f"{verdict.rater} has already given a verdict on {verdict.dimension} of {verdict.id} on line "
+            f"{seen[key]}; keep one, or count them with 'repeat'",
+            where,
+        )
+    seen[key] = line
 
 
 def _parse(row: Any, where: str) -> Verdict:

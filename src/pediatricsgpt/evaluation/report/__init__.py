@@ -35,10 +35,11 @@ from pediatricsgpt.evaluation.report import (
 )
 from pediatricsgpt.evaluation.report.answers import answers
 from pediatricsgpt.evaluation.report.explorer import explorer
-from pediatricsgpt.evaluation.report.files import RunFiles
+from pediatricsgpt.evaluation.report.files import BENCHMARKS, RunFiles
 from pediatricsgpt.evaluation.report.page import page
 from pediatricsgpt.evaluation.report.published import NOT_OURS, doubts, published, published_data, published_verdicts
 from pediatricsgpt.evaluation.report.scores import losses, measured
+from pediatricsgpt.evaluation.report.singles import item_scores
 from pediatricsgpt.manifest import write_atomically
 
 REPORT = "report.html"
@@ -165,9 +166,9 @@ def _rouge(run: RunFiles, questions: Questions) -> dict[tuple[str, str], dict[st
     for benchmark in {item.benchmark: None for item in questions.items}:
         for model in questions.models:
             ours = benchmark == HELD_OUT and model in MODELS
-            folder = "evaluation" if ours else f"{benchmarks.FOLDER}/{benchmark}"
-            singles = benchmarks.item_scores(run, f"{folder}/{model}/item_scores.jsonl")
-            for item, values in singles.items():
+            folder = "evaluation" if ours else f"{BENCHMARKS}/{benchmark}"
+            scored = item_scores(run, f"{folder}/{model}/item_scores.jsonl")
+            for item, values in scored.items():
                 if "rouge-l" in values:
                     found.setdefault((benchmark, item), {})[model] = 100 * values["rouge-l"]
     return found

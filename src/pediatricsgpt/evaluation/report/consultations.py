@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pediatricsgpt.evaluation.compare.questions import sorted_models
 from pediatricsgpt.evaluation.report import models, words
 from pediatricsgpt.evaluation.report.files import RunFiles, expected
+from pediatricsgpt.evaluation.report.paired_table import paired
 from pediatricsgpt.evaluation.report.tables import Column, Table, interval
 
 FOLDER = "evaluation/consultations"
@@ -25,6 +25,13 @@ _MEASURES = {
     "diagnosis_hit": ("diagnosis hit 诊断命中", "share"),
     "acceptable_hit": ("diagnosis or differential hit 命中诊断或鉴别诊断", "share"),
     "turns": ("turns 轮数", "value"),
+}
+_COMPARED = ("facts elicited", "danger recognised", "diagnosis hit")
+_CHANGES = "Change on the same cards (paired), in percentage points 配对差值（百分点）"
+_ENDED = {
+    "concluded": "with a conclusion 给出结论",
+    "max_turns": "at the limit of turns 到达轮数上限",
+    "window": "with a full window 上下文已满",
 }
 _OPEN = 1
 _LONGEST = 1200
@@ -50,6 +57,10 @@ class Consultation:
     max_turns: int
     unreviewed: int
     """Cards that no doctor has checked"""
+    ended: str
+    """How often which way consultations ended"""
+    notes: Sequence[str]
+    """What must be known of the figures: replies that the rules gave in the endpoint's place, turns that were cut"""
     signature: str
     detail: Table
     transcripts: Sequence[Transcript]
@@ -60,7 +71,11 @@ class Consultations:
     """Those of all models."""
 
     measures: Table
+    changes: Table | None
+    """Paired differences on the same cards, in percentage points"""
     themes: Table | None
+    definitions: Sequence[tuple[str, str]]
+    """(measure, what it counts)"""
     models: Sequence[Consultation]
 
 
@@ -70,7 +85,7 @@ def consultations(run: RunFiles) -> Consultations | None:
     Raises:
         UserError: a file is damaged.
     """
-    found = _files(run)
+    found = models.results(run, FOLDER, "consultations.json")
     if not found:
         return None
     values: dict[str, list[Any]] = {}
@@ -80,25 +95,44 @@ def consultations(run: RunFiles) -> Consultations | None:
             for name, value in one["measures"].items():
                 values.setdefault(name, [None] * len(found))[place] = interval(value)
             shown.append(_consultation(run, model, one))
-    return Consultations(_measures(list(found), values), _themes(run, found), shown)
+    cards = {model: _cards(run, model, one) for model, one in found.items()}
+    return Consultations(
+        _measures(list(found), values),
+        paired("consultations-changes", _CHANGES, cards, models.against(found), _COMPARED),
+        _themes(run, found),
+        _definitions(found),
+        shown,
+    )
+
+
+def _cards(run: RunFiles, model: str, one: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Card -> what is compared, 0..1."""
+    cards = {}
+    with expected(run.folder / FOLDER / model / "consultations.json"):
+        for card in one["cards_detail"]:
+            values = {
+                "facts elicited": _number(card["facts_elicited"]),
+                "diagnosis hit": _number(card["diagnosis_hit"]),
+            }
+            if card.get("has_danger"):
+                values["danger recognised"] = float(card["danger_turn"] is not None)
+            cards[str(card["card"])] = {name: value for name, value in values.items() if value is not None}
+    return cards
+
+
+def _definitions(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+    said: dict[str, str] = {}
+    for one in found.values():
+        said |= {str(name): str(text) for name, text in (one.get("definitions") or {}).items()}
+    return [(_MEASURES.get(name, (name.replace("_", " "), ""))[0], text) for name, text in said.items()]
 
 
 def costs(run: RunFiles) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """(what for, counts) of every model whose caregiver was a language model."""
-    for model, one in _files(run).items():
+    for model, one in models.results(run, FOLDER, "consultations.json").items():
         if one.get("costs"):
             with expected(run.folder / FOLDER / model / "consultations.json"):
                 yield f"caregiver 模拟家长: {model}", dict(one["costs"])
-
-
-def _files(run: RunFiles) -> dict[str, dict[str, Any]]:
-    names = [path.parent.name for path in (run.folder / FOLDER).glob("*/consultations.json")]
-    names = sorted_models([name for name in names if not name.endswith((".partial", ".old"))], models.order(run))
-    found = {}
-    for name in names:
-        with expected(run.folder / FOLDER / name / "consultations.json"):
-            found[name] = dict(run.json(f"{FOLDER}/{name}/consultations.json"))
-    return found
 
 
 def _measures(names: Sequence[str], values: Mapping[str, Sequence[Any]]) -> Table:
@@ -148,10 +182,26 @@ def _consultation(run: RunFiles, model: str, one: Mapping[str, Any]) -> Consulta
         cards=int(one["cards"]),
         max_turns=int(one["max_turns"]),
         unreviewed=int(one.get("unreviewed", 0)),
+        ended=", ".join(f"{_ENDED.get(way, way)} {int(n):,}" for way, n in (one.get("ended") or {}).items()),
+        notes=_notes(one),
         signature=str(one["signature"]),
         detail=_detail(model, cards),
         transcripts=_transcripts(run, model, titles),
     )
+
+
+def _notes(one: Mapping[str, Any]) -> list[str]:
+    notes = []
+    replaced, cut = one.get("replaced") or {}, one.get("cut_off") or {}
+    if replaced.get("n"):
+        why = ", ".join(f"{reason} {number:,}" for reason, number in (replaced.get("reasons") or {}).items())
+        notes.append(
+            f"{replaced['n']:,} of {replaced['of']:,} replies of the caregiver were given by the rules in the "
+            f"endpoint's place ({why}) 由规则代答"
+        )
+    if cut.get("n"):
+        notes.append(f"{cut['n']:,} of {cut['of']:,} turns of the model were cut at max_new_tokens 回答被截断")
+    return notes
 
 
 def _detail(model: str, cards: Sequence[Mapping[str, Any]]) -> Table:

@@ -25,6 +25,7 @@ ROWS = "rows.parquet"
 REJECTS = "rejects.jsonl"
 TRAIN_SETS = {"cpt": "corpus/cpt", "sft": "corpus/sft", "dfpo": "corpus/preferences", "experts": "corpus/experts"}
 HELD_OUT = "corpus/held_out"
+BENCHMARKS = "evaluation/benchmarks"
 
 LEAKAGE = "leakage.json"
 

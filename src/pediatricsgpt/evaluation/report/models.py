@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from pediatricsgpt.evaluation.compare import MODELS
+from pediatricsgpt.evaluation.compare.questions import sorted_models
 from pediatricsgpt.evaluation.report.files import RunFiles, expected
 
 _MADE = {
@@ -35,6 +37,28 @@ def named(run: RunFiles, model: str) -> tuple[str, str]:
 def order(run: RunFiles) -> list[str]:
     """Names of models in the order in which they are shown: the run's own, then others as the recipe names them."""
     return list(made(run))
+
+
+def results(run: RunFiles, folder: str, file: str) -> dict[str, dict[str, Any]]:
+    """Model -> what its file says below a folder of the run, in the order in which models are shown.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    names = [path.parent.name for path in (run.folder / folder).glob(f"*/{file}")]
+    whole = [name for name in names if not name.endswith((".partial", ".old"))]
+    return results_of(run, folder, sorted_models(whole, order(run)), file)
+
+
+def results_of(run: RunFiles, folder: str, names: Iterable[str], file: str) -> dict[str, dict[str, Any]]:
+    """The same of some models; those without the file are not there."""
+    found = {}
+    for name in names:
+        one = run.json(f"{folder}/{name}/{file}")
+        if one is not None:
+            with expected(run.folder / folder / name / file):
+                found[name] = dict(one)
+    return found
 
 
 def ours(models: Iterable[str]) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pediatricsgpt.evaluation.compare.questions import sorted_models
 from pediatricsgpt.evaluation.report import models, words
 from pediatricsgpt.evaluation.report.files import RunFiles, expected
 from pediatricsgpt.evaluation.report.strata import weakest_first
@@ -18,12 +17,11 @@ def safety(run: RunFiles) -> list[Table]:
     Raises:
         UserError: a file is damaged.
     """
-    found = [path.parent.name for path in (run.folder / FOLDER).glob("*/safety.json")]
-    names = sorted_models([name for name in found if not name.endswith((".partial", ".old"))], models.order(run))
+    found = models.results(run, FOLDER, "safety.json")
+    names = list(found)
     rows = []
     families: dict[str, list[Interval | None]] = {}
-    for place, name in enumerate(names):
-        one = run.json(f"{FOLDER}/{name}/safety.json")
+    for place, (name, one) in enumerate(found.items()):
         with expected(run.folder / FOLDER / name / "safety.json"):
             passed = interval(one["passed"])
             rows.append([name, int(one["n"]), passed, passed, interval(one["vetoed"])])
@@ -41,6 +39,10 @@ def safety(run: RunFiles) -> list[Table]:
     first = Table("safety", "Share of cases passed and vetoed 通过率与否决率", columns, rows)
     if not families:
         return [first]
-    columns = [Column("family", "head"), *(Column(words.model(name), "share") for name in names)]
-    ordered = [[family, *values] for family, values in weakest_first(names, families).items()]
+    columns = [Column("family", "head"), Column("n", "count")]
+    columns += [Column(words.model(name), "share") for name in names]
+    ordered = [
+        [family, max(one.n for one in values if one), *values]
+        for family, values in weakest_first(names, families).items()
+    ]
     return [first, Table("safety-families", "Share passed by family, weakest first 按类别", columns, ordered)]

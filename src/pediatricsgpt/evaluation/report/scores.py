@@ -16,8 +16,9 @@ from pediatricsgpt.evaluation.report.charts import Axis, axis
 from pediatricsgpt.evaluation.report.downloads import csv_address, with_parts
 from pediatricsgpt.evaluation.report.files import RunFiles, expected
 from pediatricsgpt.evaluation.report.plots import Dots, dots
+from pediatricsgpt.evaluation.report.singles import counted, item_scores, unequal
 from pediatricsgpt.evaluation.report.strata import order_note, weakest_first
-from pediatricsgpt.evaluation.scoring import SCORES
+from pediatricsgpt.evaluation.scoring import ITEM_SCORES, SCORES
 from pediatricsgpt.evaluation.statistics import SEED, Difference, Interval
 from pediatricsgpt.records import AGE_BANDS, PEDIATRIC_TASKS
 
@@ -238,9 +239,12 @@ def measured(run: RunFiles, items: Sequence[Compared]) -> Measured | None:
     for model, one in scores.items():
         with expected(_path(run, model)):
             warnings += [(model, str(warning)) for warning in one["warnings"]]
+        warnings += [(model, said) for said in counted(run, f"evaluation/{model}")]
     profiles = {str(one.get("profile")) for one in scores.values()}
     if len(profiles) == 1:
-        found = changes(items, profiles.pop())
+        singles = {model: item_scores(run, f"evaluation/{model}/{ITEM_SCORES}") for model in scores}
+        warnings += unequal(singles)
+        found = changes(items, profiles.pop(), scored=singles)
     else:
         warnings.append(("all", "the models were scored with different profiles: nothing can be compared"))
     tasks = [_task(run, scores, task, found) for task in _values(run, scores, "task")]
@@ -267,7 +271,7 @@ def _scores(run: RunFiles) -> dict[str, dict[str, Any]]:
 
 
 def _contradictions(task: TaskScores) -> list[tuple[str, str]]:
-    """Scores that are not those of the predictions beside them: the changes are computed from the predictions anew."""
+    """Scores that are not those of the single items: the changes are computed from these."""
     scores = {one.model: one for one in task.models}
     found = []
     for change in (change for pair in task.changes for change in pair):
@@ -276,7 +280,7 @@ def _contradictions(task: TaskScores) -> list[tuple[str, str]]:
         paired = change.difference.n == after.n == before.n
         if paired and abs(after.mean - before.mean - change.difference.mean) > _TOLERANCE:
             text = f"task {task.task}: {change.metric} of {change.before} and {change.model} in {SCORES} does not fit"
-            found.append((change.model, f"{text} their predictions; evaluate both again"))
+            found.append((change.model, f"{text} the scores of their items; evaluate both again"))
     return found
 
 

@@ -10,6 +10,7 @@ from pediatricsgpt.evaluation.report import models, words
 from pediatricsgpt.evaluation.report.files import expected
 from pediatricsgpt.evaluation.report.plots import Dots, dots
 from pediatricsgpt.evaluation.report.tables import Column, Table, interval
+from pediatricsgpt.evaluation.scoring import SMALL
 from pediatricsgpt.evaluation.statistics import Interval
 
 METRIC = "rouge-l"
@@ -77,9 +78,19 @@ def department_table(benchmark: str, names: Sequence[str], found: Strata) -> Tab
         Column("n", "count"),
         *(Column(words.model(name), "points") for name in names),
     ]
-    rows = [[value, max((one.n for one in found[value] if one), default=0), *found[value]] for value in order]
+    rows: list[list[Any]] = [
+        [value, max((one.n for one in found[value] if one), default=0), *found[value]] for value in order
+    ]
     caption = (
         f"{words.benchmark(benchmark)}: ROUGE-L by department, pediatrics apart, then weakest first 按科室，儿科单列"
     )
     first = {place for place, value in enumerate(order) if value.startswith(PEDIATRICS)}
-    return Table(f"{benchmark}-departments", caption, columns, rows, marked=frozenset(first))
+    return Table(f"{benchmark}-departments", caption, columns, rows, few([row[1] for row in rows]), frozenset(first))
+
+
+def few(counts: Sequence[int]) -> str:
+    """A note where groups are so small that their intervals are too narrow."""
+    small = sum(n < SMALL for n in counts)
+    if not small:
+        return ""
+    return f"{small} of {len(counts)} groups have fewer than {SMALL} items: their intervals are too narrow 样本过少."

@@ -7,14 +7,21 @@ from there, so that the raw text of an invalid one is kept too.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pediatricsgpt.endpoint import Answer, AnswerCache, Endpoint, Estimate, Failure, Request, TeacherSettings, estimate
-from pediatricsgpt.endpoint.budget import price
-from pediatricsgpt.endpoint.request import InvalidAnswer, parse, without_thoughts
+from pediatricsgpt.endpoint import Answer, AnswerCache, Endpoint, Failure, Request, TeacherSettings
+from pediatricsgpt.evaluation.paid import (
+    Forecast,
+    Paid,
+    costs,
+    forecast_of,
+    known_requests,
+    last_words,
+    server_failed,
+)
 from pediatricsgpt.evaluation.rubrics.forms import Criterion, RubricItem
 from pediatricsgpt.evaluation.rubrics.prompt import Grade, prompt
 
@@ -60,10 +67,8 @@ class _Question:
     """None for an answer that is empty"""
 
 
-def forecast(
-    items: Sequence[RubricItem], answers: Mapping[str, str], judge: TeacherSettings, folder: Path
-) -> tuple[Estimate, int]:
-    """What grading will still cost at most, and how many requests are paid for already. Repairs are not in it.
+def forecast(items: Sequence[RubricItem], answers: Mapping[str, str], judge: TeacherSettings, folder: Path) -> Forecast:
+    """What grading will still cost at most.
 
     Args:
         items: what was answered.
@@ -72,11 +77,7 @@ def forecast(
         folder: of the paid answers, which need not be there yet.
     """
     requests = [one.request for one in _questions(items, answers, False) if one.request]
-    waiting = requests
-    if folder.is_dir():
-        with contextlib.closing(AnswerCache(folder)) as cache:
-            waiting = [request for request in requests if request.key(judge) not in cache]
-    return estimate(waiting, judge), len(requests) - len(waiting)
+    return Forecast(judge.model, judge, *forecast_of(requests, judge, folder), role="grader")
 
 
 def grade(
@@ -103,12 +104,13 @@ def grade(
     """
     asked = _questions(items, answers, deidentified)
     requests = [one.request for one in asked if one.request]
-    known = _known(folder)
+    known, paid = known_requests(folder), Paid()
     with Endpoint(judge, folder) as endpoint:
         results = iter(endpoint.ask_all(requests, lambda *_: advance(1)))
     with contextlib.closing(AnswerCache(folder)) as cache:
         rows = [_row(one, next(results) if one.request else None, judge, cache) for one in asked]
-        return Grades(rows, _costs(requests, judge, cache, known))
+        paid.add(requests, judge, cache, known)
+    return Grades(rows, costs([judge], {judge.model: paid}))
 
 
 def _questions(items: Sequence[RubricItem], answers: Mapping[str, str], deidentified: bool) -> list[_Question]:
@@ -132,49 +134,7 @@ def _row(one: _Question, result: Answer | Failure | None, judge: TeacherSettings
         assert isinstance(result.value, Grade)
         met, raw = result.value.criteria_met, result.text
     else:
-        met, answered = None, not result.reason.startswith("server failed")
-        texts = [stored["text"] for _, stored in _attempts(one.request, judge, cache) if "text" in stored]
-        raw = without_thoughts(texts[-1]) if texts else f"（{result.reason}）"
+        met, answered = None, not server_failed(result)
+        raw = last_words(one.request, result, judge, cache)
     criterion = one.criterion
     return Graded(one.item.id, criterion.id, criterion.points, met, criterion.veto, raw, judge.model, answered)
-
-
-def _attempts(request: Request, judge: TeacherSettings, cache: AnswerCache) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What was paid for one request (key, answer): its answer, and those to the repairs that followed it."""
-    asked = request
-    for _ in range(judge.repairs + 1):
-        key = asked.key(judge)
-        stored = cache.get(key)
-        if stored is None:
-            return
-        yield key, stored
-        if "text" not in stored or not stored["finished"]:
-            return
-        try:
-            parse(stored["text"], Grade)
-            return
-        except InvalidAnswer as error:
-            asked = asked.repair(str(error))
-
-
-def _known(folder: Path) -> set[str]:
-    """Requests that an earlier command has paid for."""
-    if not folder.is_dir():
-        return set()
-    with contextlib.closing(AnswerCache(folder)) as cache:
-        return set(cache)
-
-
-def _costs(requests: Sequence[Request], judge: TeacherSettings, cache: AnswerCache, known: set[str]) -> dict[str, Any]:
-    """What the grades at hand took; equal requests once, repaired answers each."""
-    paid = dict(pair for request in requests for pair in _attempts(request, judge, cache))
-    given = sum(stored["input_tokens"] for stored in paid.values())
-    taken = sum(stored["output_tokens"] for stored in paid.values())
-    return {
-        "requests": len(paid),
-        "cached": len(paid.keys() & known),
-        "input_tokens": given,
-        "output_tokens": taken,
-        "money": round(price(judge, given, taken), 6),
-        "currency": judge.currency,
-    }

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +10,16 @@ from typing import Any
 
 from pediatricsgpt.endpoint.settings import TeacherSettings
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.evaluation.rubrics.forms import RubricItem, RubricSet, chosen
+from pediatricsgpt.evaluation import paid
+from pediatricsgpt.evaluation.predictions import ANSWERED, Prediction, by_id, first_few, model_of, read_predictions
+from pediatricsgpt.evaluation.rubrics.forms import RubricItem, RubricSet, Turn, chosen
 from pediatricsgpt.evaluation.rubrics.grade import grade
 from pediatricsgpt.evaluation.rubrics.prompt import prompt
 from pediatricsgpt.evaluation.rubrics.score import score
 from pediatricsgpt.manifest import disk_errors, write_atomically
-from pediatricsgpt.records import read_json_lines
+from pediatricsgpt.records import Message
 
 RESULT, ROWS = "rubrics.json", "grades.jsonl"
-_ANSWERS = "answers"
-_SHOWN = 3
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +51,23 @@ def read_answers(path: Path, rubrics: RubricSet, intersect: bool = False, max_it
         UserError: a line is not as it must be, an id stands twice, or (without `intersect`) ids are missing or unknown.
     """
     wanted = chosen(rubrics, max_items)
-    answers, models = _read(path, rubrics)
+    answers = by_id(read_predictions(path, ANSWERED))
+    _check_questions(answers, rubrics)
     everything = {item.id for item in rubrics.items}
     missing = [item.id for item in wanted if item.id not in answers]
     unknown = [name for name in answers if name not in everything]
     if len(missing) == len(wanted):
-        hint = f"; its first id is {next(iter(answers))!r}" if answers else ""
         raise UserError(
-            f"no id in this file is one of the {len(wanted)} rubric items{hint}; `pedgpt rubrics items` writes the "
-            "questions to answer",
+            f"no id in this file is one of the {len(wanted)} rubric items; its first id is {next(iter(answers))!r}; "
+            "`pedgpt rubrics items` writes the questions to answer",
             path,
         )
     if (missing or unknown) and not intersect:
         raise UserError(_different(len(wanted), missing, unknown), path)
-    if len(models) > 1:
-        raise UserError(f"answers of {len(models)} models ({', '.join(models)}); give one file a model", path)
+    model = model_of(answers.values(), path)
     items = tuple(item for item in wanted if item.id in answers)
-    kept = {item.id: answers[item.id] for item in items}
-    return Answered(items, kept, models[0] if models else None, len(missing), len(unknown))
+    kept = {item.id: answers[item.id].prediction for item in items}
+    return Answered(items, kept, model, len(missing), len(unknown))
 
 
 def grade_answers(
@@ -123,58 +118,28 @@ def grade_answers(
 
 def answers_folder(out: Path, judge: TeacherSettings, cache: Path | None = None) -> Path:
     """Where the paid answers of one grader lie: in `cache`, or else in the result's own folder."""
-    address = hashlib.sha256(judge.base_url.encode()).hexdigest()[:8]
-    return (cache or out / _ANSWERS) / f"{_UNSAFE.sub('-', judge.model)}-{address}"
+    return paid.answers_folder(cache or out / paid.ANSWERS, judge)
 
 
-def _read(path: Path, rubrics: RubricSet) -> tuple[dict[str, str], list[str]]:
-    """Answers by id, and the models that the file names."""
-    if path.is_dir():
-        raise UserError("this is a folder; name a predictions file (JSON lines)", path)
-    asked = {item.id: [turn.model_dump() for turn in item.messages if turn.role != "system"] for item in rubrics.items}
-    answers: dict[str, str] = {}
-    lines: dict[str, int] = {}
-    models: set[str] = set()
-    for line, row in read_json_lines(path):
-        where = f"{path}:{line}"
-        if not isinstance(row, dict):
-            raise UserError("expected a JSON object with 'id' and 'prediction'", where)
-        name = row.get("id")
-        if not isinstance(name, str) or not name:
-            raise UserError("the field 'id' is missing or no text; it names the rubric item", where)
-        if not isinstance(row.get("prediction"), str):
-            raise UserError(f"the field 'prediction' {_missing(row)}", where)
-        if name in answers:
-            raise UserError(f"the id {name} stands here and on line {lines[name]}; keep one", where)
-        if name in asked and not _same_question(row.get("messages"), asked[name]):
-            raise UserError(f"this answers another question than rubric item {name} asks", where)
-        answers[name], lines[name] = row["prediction"], line
-        if isinstance(row.get("model"), str):
-            models.add(row["model"])
-    if not answers:
-        raise UserError("the file is empty; expected one JSON object per line with 'id' and 'prediction'", path)
-    return answers, sorted(models)
+def _check_questions(answers: Mapping[str, Prediction], rubrics: RubricSet) -> None:
+    """An answer under an item's id is to that item's question."""
+    for item in rubrics.items:
+        answer = answers.get(item.id)
+        if answer is not None and not _same_question(answer.messages, item.messages):
+            raise UserError(f"this answers another question than rubric item {item.id} asks", answer.where)
 
 
-def _same_question(said: Any, asked: Sequence[Mapping[str, str]]) -> bool:
+def _same_question(said: Sequence[Message] | None, asked: Sequence[Turn]) -> bool:
     """Whether an answer was given to these turns, as far as its row says; a system prompt is the model's own affair."""
-    if not isinstance(said, list):
+    if said is None:
         return True
-    turns = [turn for turn in said if isinstance(turn, dict) and turn.get("role") != "system"]
-    return [(turn.get("role"), turn.get("content")) for turn in turns] == [(t["role"], t["content"]) for t in asked]
-
-
-def _missing(row: Mapping[str, Any]) -> str:
-    if "prediction" in row:
-        return "must be text"
-    near = difflib.get_close_matches("prediction", [str(key) for key in row], n=1)
-    return f"is missing; there is '{near[0]}': rename it to 'prediction'" if near else "is missing"
+    theirs = [(turn["role"], turn["content"]) for turn in said if turn["role"] != "system"]
+    return theirs == [(turn.role, turn.content) for turn in asked if turn.role != "system"]
 
 
 def _different(items: int, missing: Sequence[str], unknown: Sequence[str]) -> str:
     def some(names: Sequence[str]) -> str:
-        more = ", …" if len(names) > _SHOWN else ""
-        return f"{len(names)} ({', '.join(names[:_SHOWN])}{more})" if names else "none"
+        return f"{len(names)} ({first_few(names)})" if names else "none"
 
     return (
         f"of {items} rubric items, no answer to {some(missing)}; answers to no rubric item: {some(unknown)}; "

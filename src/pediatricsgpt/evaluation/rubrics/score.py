@@ -13,9 +13,11 @@ from typing import Any
 
 from pediatricsgpt.evaluation.rubrics.forms import RubricItem, RubricSet
 from pediatricsgpt.evaluation.rubrics.grade import Graded
+from pediatricsgpt.evaluation.scoring import NO_LABEL
 from pediatricsgpt.evaluation.statistics import bootstrap_mean, bootstrap_share
 
 _AXIS = "axis:"
+_FEW = 5
 _STRATA = ("task", "department", "age_band")
 
 
@@ -99,7 +101,10 @@ def score(rubrics: RubricSet, items: Sequence[RubricItem], rows: Iterable[Graded
         "axes": _axes(items, met),
         "criteria": _criteria(items, met),
         "items": [_item(one) for one in scores],
-        "warnings": _warnings(rubrics, invalid, unanswered, sum(len(item.criteria) for item in items)),
+        "warnings": [
+            *_warnings(rubrics, invalid, unanswered, sum(len(item.criteria) for item in items)),
+            *_one_word(items, met),
+        ],
     }
 
 
@@ -149,11 +154,12 @@ def _item(one: ItemScore) -> dict[str, Any]:
 
 
 def _by(scores: Sequence[ItemScore], label: Any) -> dict[str, Any]:
-    """Figures of each value of a label, the weakest first."""
+    """Figures of each value of a label, the weakest first; nothing where no item has the label."""
     groups: dict[str, list[ItemScore]] = {}
     for one in scores:
-        if value := label(one.item):
-            groups.setdefault(value, []).append(one)
+        groups.setdefault(label(one.item) or NO_LABEL, []).append(one)
+    if set(groups) == {NO_LABEL}:
+        return {}
     found: dict[str, dict[str, Any]] = {
         value: {
             "n": len(group),
@@ -181,6 +187,19 @@ def _interval(values: Sequence[float | None]) -> dict[str, Any] | None:
 def _points(values: Sequence[float | None]) -> dict[str, Any] | None:
     known = [value for value in values if value is not None]
     return asdict(bootstrap_mean(known)) if known else None
+
+
+def _one_word(items: Sequence[RubricItem], met: Mapping[str, Mapping[str, bool | None]]) -> list[str]:
+    """A grader that says the same of wanted and of dangerous criteria still gives a score, and often a fair one."""
+    pairs = [(one.points > 0, met[item.id].get(one.id)) for item in items for one in item.criteria]
+    graded = [(wanted, said) for wanted, said in pairs if said is not None]
+    if len(graded) < _FEW or len({wanted for wanted, _ in graded}) < 2 or len({said for _, said in graded}) > 1:
+        return []
+    word = "met" if graded[0][1] else "not met"
+    return [
+        f"the grader said '{word}' of all {len(graded)} criteria, wanted and dangerous ones alike: it may be unable to "
+        "tell answers apart; read grades.jsonl before using the score"
+    ]
 
 
 def _warnings(rubrics: RubricSet, invalid: int, unanswered: int, criteria: int) -> list[str]:

@@ -16,7 +16,7 @@ import yaml
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.evaluation.agreement import Rating, agreement
 from pediatricsgpt.evaluation.judge.decide import Outcome, held, majority
-from pediatricsgpt.evaluation.judge.verdicts import Verdict
+from pediatricsgpt.evaluation.judge.verdicts import Verdict, check_once
 from pediatricsgpt.evaluation.validation.reference import LabelledPair, Reference
 from pediatricsgpt.records import read_json_lines
 from pediatricsgpt.text import decode
@@ -47,15 +47,7 @@ def read_labels(path: Path) -> list[Verdict]:
     for line, row in rows:
         where = f"{path}:{line}"
         verdict = _verdict(row, where)
-        sides = frozenset((verdict.left, verdict.right))
-        key = (verdict.rater, verdict.id, sides, verdict.dimension, verdict.order, verdict.repeat)
-        if key in seen:
-            raise UserError(
-                f"{verdict.rater} has already given a verdict on {verdict.dimension} of {verdict.id} on line "
-                f"{seen[key]}; keep one, or count them with 'repeat'",
-                where,
-            )
-        seen[key] = line
+        check_once(verdict, seen, line, where)
         found.append(verdict)
     if not found:
         raise UserError("no verdict in this file", path)

@@ -11,13 +11,13 @@ from typing import Any
 
 from pediatricsgpt.endpoint.settings import TeacherSettings
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.evaluation.judge.ask import Judged, Showing, ask_judge, showings
-from pediatricsgpt.evaluation.judge.cost import Forecast, costs, forecast
+from pediatricsgpt.evaluation.judge.ask import Judged, Showing, ask_judge, forecast, showings
 from pediatricsgpt.evaluation.judge.decide import Outcome, held
 from pediatricsgpt.evaluation.judge.present import present
 from pediatricsgpt.evaluation.judge.prompt import DIMENSIONS, prompt
 from pediatricsgpt.evaluation.judge.questions import Pair
 from pediatricsgpt.evaluation.judge.verdicts import Verdict
+from pediatricsgpt.evaluation.paid import Forecast, costs
 from pediatricsgpt.evaluation.settings import JudgeSettings
 from pediatricsgpt.evaluation.validation.figures import BAR, validation_of
 from pediatricsgpt.evaluation.validation.labels import opinions_on, pair_id

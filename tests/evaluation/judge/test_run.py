@@ -15,12 +15,12 @@ from pediatricsgpt.endpoint import BudgetReached
 from pediatricsgpt.endpoint.settings import TeacherSettings
 from pediatricsgpt.errors import UserError
 from pediatricsgpt.evaluation.judge.aggregate import aggregate
-from pediatricsgpt.evaluation.judge.ask import Showing, rater_names, showings
-from pediatricsgpt.evaluation.judge.compare import ANSWERS, FILE, VERDICTS, judge_pair, panel, prepared, workload
-from pediatricsgpt.evaluation.judge.cost import forecast
+from pediatricsgpt.evaluation.judge.ask import Showing, forecast, rater_names, showings
 from pediatricsgpt.evaluation.judge.present import NO_ANSWER, present
 from pediatricsgpt.evaluation.judge.prompt import DIMENSIONS
+from pediatricsgpt.evaluation.judge.run import FILE, VERDICTS, judge_pair, panel, prepared, workload
 from pediatricsgpt.evaluation.judge.verdicts import Verdict, read_verdicts, write_verdicts
+from pediatricsgpt.evaluation.paid import ANSWERS
 from pediatricsgpt.evaluation.settings import JudgeSettings
 from tests.evaluation.judge import planted
 from tests.openai_server import Fault, OpenAIServer

@@ -9,7 +9,7 @@ from typing import Any
 
 from pediatricsgpt.endpoint.settings import TeacherSettings
 from pediatricsgpt.errors import UserError
-from pediatricsgpt.evaluation.judge import cost, verdicts
+from pediatricsgpt.evaluation.judge import verdicts
 from pediatricsgpt.evaluation.judge.aggregate import aggregate
 from pediatricsgpt.evaluation.judge.ask import Judged, Showing, ask_judge, rater_names, requests_of, showings
 from pediatricsgpt.evaluation.judge.checks import headline, teachers_too
@@ -17,6 +17,7 @@ from pediatricsgpt.evaluation.judge.present import Shown, counts, present
 from pediatricsgpt.evaluation.judge.prompt import DIMENSIONS, prompt
 from pediatricsgpt.evaluation.judge.questions import Pair, chosen
 from pediatricsgpt.evaluation.judge.verdicts import Verdict, write_verdicts
+from pediatricsgpt.evaluation.paid import ANSWERS, costs
 from pediatricsgpt.evaluation.settings import JudgeSettings
 from pediatricsgpt.evaluation.validation.labels import SIMULATED
 from pediatricsgpt.evaluation.validation.run import read_validation
@@ -25,7 +26,6 @@ from pediatricsgpt.manifest import disk_errors, write_atomically
 FILE = "judge.json"
 VERDICTS = verdicts.FILE
 PANEL = "panel.json"
-ANSWERS = "answers"
 
 
 def prepared(pair: Pair, settings: JudgeSettings) -> tuple[Pair, list[Showing]]:
@@ -67,7 +67,8 @@ def judge_pair(
         BudgetReached: a judge's budget is spent; what it said until then is kept.
     """
     too = teachers_too(settings.judges, teachers, settings.may_be_teacher)
-    passed, conclusion = headline(settings.judges, read_validation(validation) if validation else None, prompt().sha256)
+    known = read_validation(validation) if validation else None
+    passed, conclusion = headline(settings.judges, known, prompt().sha256, settings.both_orders)
     kept, shown = prepared(pair, settings)
     if not kept.questions:
         raise UserError("no question is left to judge", "judge")
@@ -162,7 +163,7 @@ def _described(
             "repeats": settings.repeats,
             "max_items": settings.max_items,
         },
-        "costs": cost.costs(settings.judges, {rater: one.paid for rater, one in judged.items()}),
+        "costs": costs(settings.judges, {rater: one.paid for rater, one in judged.items()}),
         "warnings": [*_warnings(pair, settings, judges, unanswered, once), *figures["warnings"]],
     }
 
