@@ -257,7 +257,7 @@ def locked(folder: Path) -> Iterator[None]:
         except BlockingIOError as error:
             file.seek(0)
             raise UserError(f"another pedgpt (process {file.read() or '?'}) works here; wait for it", folder) from error
-        with contextlib.suppress(OSError):  # who holds it is for people; a full disk is told by what is written next
+        with disk_errors(folder):
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()

@@ -112,17 +112,25 @@ def check_output(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make the folder of a result.
+    """Make the folder of a result, and find out before the work whether it takes a byte.
 
     Raises:
-        UserError: there is a file of this name, or the folder cannot be made.
+        UserError: there is a file of this name, the folder cannot be made, or the disk refuses.
     """
+    from pediatricsgpt.manifest import disk_errors
+
     if path.exists() and not path.is_dir():
         raise UserError("this is a file; name a folder with --out", path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot be made: {error.strerror}; name a folder that can with --out", path) from error
+    probe = path / f".{os.getpid()}.partial"
+    with disk_errors(path):
+        try:
+            probe.write_text("1", encoding="utf-8")
+        finally:
+            probe.unlink(missing_ok=True)
 
 
 def quiet() -> None:

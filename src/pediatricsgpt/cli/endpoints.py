@@ -172,6 +172,7 @@ def two_names(names: str | None) -> tuple[str, str] | None:
     parts = [part.strip() for part in names.split(",")]
     if len(parts) != 2 or not all(parts) or parts[0] == parts[1]:
         raise UserError(
-            f"expected two names with a comma between them, for example ours,base, not '{names}'", "--names"
+            f"expected two names that differ, with a comma between them, for example ours,base, not '{names}'",
+            "--names",
         )
     return parts[0], parts[1]
