@@ -75,7 +75,9 @@ def test_the_figures_are_printed_and_a_second_run_pays_nothing(
     done = run(*files, *at(server, tmp_path / "out"), "--by", "department")
     assert done.exit_code == 0, done.output
     assert "judge richter: 16 requests, about" in done.stderr
-    assert "100 [63, 100]" in done.stdout  # 0.025 ** (1 / 8): what eight items that all say the same leave open
+    told = json.loads((tmp_path / "out/judge.json").read_text(encoding="utf-8"))["dimensions"]["usefulness"]["win"]
+    # What eight items that all say the same leave open
+    assert told == {"mean": 1.0, "low": pytest.approx(0.025 ** (1 / 8)), "high": 1.0, "n": 8}
     assert "usefulness" in done.stdout
     assert "net wins of ours by department" in done.stdout
     assert "no headline: richter was never validated" in done.stdout

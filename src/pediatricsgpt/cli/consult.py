@@ -161,6 +161,8 @@ def _tell(found: Mapping[str, Any], out: Path) -> None:
             f"{cut['n']} of {cut['of']} turns of the model were cut off, and with them perhaps a question; raise "
             "--max-new-tokens"
         )
+    if found["empty_turns"]["n"]:
+        warn(f"{found['empty_turns']['n']} of {found['empty_turns']['of']} turns of the model are empty")
     if found["unreviewed"]:
         say(f"{found['unreviewed']} of {found['cards']} cards were not reviewed by a doctor (未经医生审核)")
     say(f"{out / 'consultations.json'}; transcripts beside it")

@@ -42,10 +42,13 @@ def recipe_show(
 @app.command("check")
 def recipe_check(recipe: RecipeFile, changes: Set = None) -> None:
     """Check a recipe and that every file that it names is there, without running anything."""
+    from pediatricsgpt.evaluation.benchmarks import load_benchmark
     from pediatricsgpt.recipe import Recipe, check_paths
 
     checked = load(recipe, changes, None)
     files = check_paths(checked, recipe.parent)
+    for benchmark in checked.evaluation.files_of_its_own:  # one of which nothing is left is told now
+        load_benchmark(benchmark, recipe.parent, checked.evaluation.max_items)
     if isinstance(checked, Recipe):
         found = f"{len(checked.corpus.sources)} sources, {files} files"
     else:

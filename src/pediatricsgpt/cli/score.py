@@ -74,6 +74,7 @@ def _one(
     console.print(render_table(found, by=None))
     for name in found.groups:
         console.print(render_groups(found, name))
+    console.print(found.overall.signature, style="dim", highlight=False, markup=False, soft_wrap=True)
     for warning in [*found.warnings, *_absent(by, [found])]:
         warn(warning)
     if items is not None:
@@ -96,7 +97,7 @@ def _several(
     from pediatricsgpt.evaluation.predictions import LABELS
 
     if ids is not None or items is not None:
-        raise UserError("--ids and --items take one predictions file")
+        raise UserError("--ids and --items take one predictions file; score each file by itself for them")
     with _progress() as advance:
         found = compare_files(files, profile, metric or METRICS, by=by or LABELS, intersect=intersect, progress=advance)
     for table in render_comparisons(found):

@@ -22,7 +22,8 @@ LABELS = ("task", "department", "age_band")
 _KNOWN = ("id", *SCORED, *LABELS, "model", "group", "messages", "question")
 
 _WHY = {
-    "reference": ": scoring compares every prediction with a reference answer",
+    "reference": ": scoring compares every prediction with a reference answer; to a benchmark's answers "
+    "`pedgpt generate --answers FILE --benchmark NAME --data FILE --out FILE` adds them",
     "id": ": answers are told apart and set side by side by it",
 }
 _NAMED = 3

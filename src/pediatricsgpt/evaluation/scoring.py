@@ -272,4 +272,4 @@ def _cell(interval: Interval) -> str:
 
 def _caption(report: ScoreReport) -> str:
     what = "of all items as one text" if is_corpus(report.profile) else "mean"
-    return f"{what}, x100 [95 % interval] · {report.overall.signature}"
+    return f"{what}, x100 [95 % interval]"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -34,6 +35,9 @@ _READERS: dict[str, Callable[[Path], tuple[Tally, list[Path]]]] = {
     "pediabench": read_pediabench,
     "own": read_own,
 }
+
+_NEWBORN = re.compile("新生儿(?!科|期后|病房)")
+"""Who is asked about, where no age is said: the word has one of its own"""
 
 
 def load_benchmark(settings: BenchmarkSettings, base: Path, max_items: int | None = None) -> Benchmark:
@@ -135,6 +139,8 @@ def _nothing_left(tally: Tally, departments: Sequence[str]) -> str:
 def _age_band(item: Item) -> str:
     said = " ".join(turn["content"] for turn in item.messages if turn["role"] == "user")
     age = patient_age(said)
+    if age is None and _NEWBORN.search(said):
+        return age_band(0.0)
     return age_band(None if age is None else float(age.months))
 
 

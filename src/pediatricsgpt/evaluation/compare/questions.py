@@ -22,7 +22,7 @@ HELD_OUT = "held_out"
 """The questions that a run keeps back from its own sources: its models' answers lie in `evaluation/MODEL`, those of
 others in `evaluation/benchmarks/held_out/MODEL`"""
 
-ROLES = {"system": "系统", "user": "家长", "assistant": "医生"}
+ROLES = {"system": "系统", "user": "患者或家长", "assistant": "医生"}
 """Who speaks, as readers are told"""
 
 NOT_MODELS = frozenset({"benchmarks", "contamination", "judge", "panel", "rubrics", "consultations", "safety"})
@@ -43,9 +43,12 @@ class Question:
     answers: Mapping[str, str]
 
     def holds(self, text: str) -> bool:
-        """Whether a text stands in the question, the reference or an answer; upper and lower case are one."""
+        """Whether every word of a text (words are parted by spaces) stands in the question, the reference or an answer;
+        upper and lower case are one.
+        """
         said = (self.reference, *self.answers.values(), *(message["content"] for message in self.messages))
-        return any(text.casefold() in each.casefold() for each in said)
+        whole = "\n".join(said).casefold()
+        return all(word in whole for word in text.casefold().split())
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,6 +188,10 @@ def summary(
         "measures": measures(rows),
         "ended": dict(sorted(Counter(row["ended"] for row in rows).items())),
         "replaced": replacements(consultations),
+        "empty_turns": {
+            "n": sum(not turn.strip() for one in consultations for turn in one.turns),
+            "of": sum(row["turns"] for row in rows),
+        },
         "cut_off": {"n": sum(row["cut_off"] for row in rows), "of": sum(row["turns"] for row in rows)},
         "unreviewed": sum(not row["reviewer"] for row in rows),
         "cards_detail": rows,

@@ -20,7 +20,7 @@ from pediatricsgpt.errors import UserError
 from pediatricsgpt.evaluation.metrics.counting import Counted, Pairs, count, count_empty
 from pediatricsgpt.evaluation.metrics.formulas import PLACES
 from pediatricsgpt.evaluation.metrics.names import METRICS, PROFILES, check_profile, cut_of, is_corpus
-from pediatricsgpt.evaluation.statistics import LEVEL, RESAMPLES, SEED, Groups, Interval, bootstrap_means
+from pediatricsgpt.evaluation.statistics import LEVEL, RESAMPLES, SEED, Groups, Interval, beyond_data, bootstrap_means
 
 __all__ = [
     "METRICS",
@@ -121,12 +121,14 @@ def summarise(
         intervals = corpus_summary(counted, groups, seed, resamples)
     else:
         intervals = bootstrap_means(100.0 * counted.values, seed, resamples, groups=groups)
+    cases = n if groups is None else len(set(groups))
+    if cases == 1:  # of which every resample is the same
+        intervals = [beyond_data(interval, cases, (0.0, 100.0)) for interval in intervals]
     summary = dict(zip(METRICS, intervals, strict=True))
     warnings = monotonicity_warnings({name: interval.mean for name, interval in summary.items()})
     if empty:
         how = "count with their other side" if is_corpus(profile) else "score 0"
         warnings.insert(0, f"{empty} of {n} items have an empty prediction or reference and {how}")
-    cases = n if groups is None else len(set(groups))
     line = signature(profile, n, cases, seed=seed, resamples=resamples)
     return Scores(counted.per_sample(), summary, line, warnings, empty, counted)
 

@@ -137,7 +137,8 @@
   }
 
   function found(item, text) {
-    return !text || [item.i, item.r, ...item.p, ...item.m.map((turn) => turn[1])].some((said) => said && said.toLowerCase().includes(text));
+    const whole = [item.i, item.r, ...item.p, ...item.m.map((turn) => turn[1])].filter(Boolean).join("\n").toLowerCase();
+    return text.split(/\s+/).every((word) => whole.includes(word));
   }
 
   function apply() {
