@@ -379,7 +379,8 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
             try:
                 yield number, json.loads(line)
             except json.JSONDecodeError as error:
-                raise UserError(f"not JSON: {error.msg} at column {error.colno}", f"{path}:{number}") from error
+                hint = "" if line.lstrip().startswith("{") else "; one JSON object a line is needed (JSON lines)"
+                raise UserError(f"not JSON: {error.msg} at column {error.colno}{hint}", f"{path}:{number}") from error
 
 
 def _utf8(line: bytes, start: int, path: Path) -> str:

@@ -84,7 +84,7 @@ def main() -> None:
             raise
         _fail(processes.lost() or f"{type(error).__name__}: {error} (this is a bug; --debug shows where)", 1)
     if code == _STOPPED:
-        _fail("stopped; the same command goes on where it was", _STOPPED)
+        _fail("stopped; the same command goes on with what it has kept", _STOPPED)
     processes.leave()
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -171,7 +171,11 @@ def _words(reply: Reply, last: bool) -> str:
     speech = lists("speech")["caregiver"]
     if not last:
         return reply.text
-    return str(speech["last"]) if reply.text == speech["so_what"] else reply.text + str(speech["last"])
+    ask = str(speech["last"])
+    if reply.text == speech["so_what"]:
+        return ask
+    # Nobody calls the doctor twice in one breath
+    return reply.text + (ask.removeprefix("医生，") if reply.text.startswith("医生") else ask)
 
 
 def _note(number: int, answer: str, told: Sequence[str], asked: Sequence[str]) -> dict[str, Any]:
