@@ -211,7 +211,20 @@ def test_ctrl_c_says_that_the_run_goes_on_where_it_was(tmp_path: Path) -> None:
         run.send_signal(signal.SIGINT)
         said = run.communicate()[1]
     assert run.returncode == 130, said
-    assert said.split() == ["error:", "stopped;", "the", "same", "command", "goes", "on", "where", "it", "was"]
+    assert said.split() == [
+        "error:",
+        "stopped;",
+        "the",
+        "same",
+        "command",
+        "goes",
+        "on",
+        "with",
+        "what",
+        "it",
+        "has",
+        "kept",
+    ]
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
