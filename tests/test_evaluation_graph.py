@@ -157,6 +157,31 @@ def test_a_run_of_its_own_models_measures_them_on_benchmarks_beside_peers() -> N
     assert "judge" not in json.dumps(nodes["experts"].settings)  # a changed judge trains nothing again
 
 
+def test_what_judges_graders_and_caregivers_cost_at_most_is_said_before_anything_starts(
+    server: OpenAIServer, model_folder: Path, tmp_path: Path
+) -> None:
+    settings = _settings(server, model_folder)
+    caregiver = {"base_url": server.base_url, "model": "mother", "max_tokens": 10}
+    settings["consultations"]["caregiver"] = caregiver
+    run = _run(tmp_path, settings)
+    assert isinstance(run.recipe, Comparison)
+    judge, grader, mother = graph.evaluation_graph.cost_lines(run.recipe, tmp_path)
+    # two pairs, three items, both orders; one rubric item of two models; one card, two turns, two models
+    assert judge.startswith("judge (judge): at most 12 requests")
+    grades = [
+        len((run.path(f"{ROOM}/rubrics/{name}") / "grades.jsonl").read_text().splitlines()) for name in _asked(run)
+    ]
+    assert grader.startswith(f"grader of rubrics (judge): at most {sum(grades)} requests")
+    assert mother.startswith("caregiver (mother): at most 4 requests")
+    assert mother.split(", ")[1].endswith("40 out")
+
+
+def _asked(run: Run) -> tuple[str, str]:
+    """The models that answer themselves, after they have."""
+    run.execute(run.nodes)
+    return "folder", "address"
+
+
 def test_a_judge_s_validation_is_taken_over_before_it_judges() -> None:
     changes = [
         "evaluation.models=[{name: other, api: {base_url: 'http://127.0.0.1:1/v1', model: m}}]",

@@ -22,7 +22,7 @@ from pediatricsgpt.evaluation.settings import MODELS, BenchmarkSettings, Evaluat
 from pediatricsgpt.evaluation_work import Subject
 from pediatricsgpt.recipe import Comparison, Recipe
 from pediatricsgpt.run import Context, Node
-from pediatricsgpt.teachers import identity
+from pediatricsgpt.teachers import PROMPT_TOKENS, cost_line, identity
 from pediatricsgpt.training_sets import HELD_OUT
 
 ROOM = "evaluation"
@@ -175,11 +175,7 @@ def _default_pairs(subjects: Sequence[Subject]) -> list[tuple[str, str]]:
 
 def _judged(settings: EvaluationSettings, a: str, b: str, there: set[str]) -> Iterator[tuple[str, str]]:
     """The nodes with the two models' answers to the same questions, a pair for each set that both answered."""
-    wanted = settings.judge.benchmarks if settings.judge and settings.judge.benchmarks else None
-    sets = [HELD_OUT_BENCHMARK, *(one.title for one in settings.files_of_its_own)]
-    for name in sets:
-        if wanted is not None and name not in wanted:
-            continue
+    for name in _judged_sets(settings):
         sides = [_answers_node(name, model, there) for model in (a, b)]
         if sides[0] and sides[1]:
             yield sides[0], sides[1]
@@ -250,3 +246,47 @@ def _asking_node(
         files=lambda: [*own, *subject.files(recipe_folder)],
         trains=subject.local,
     )
+
+
+def cost_lines(recipe: Recipe | Comparison, recipe_folder: Path) -> Iterator[str]:
+    """What judges, graders and a caregiver at an address will be asked at most, a line each."""
+    settings = recipe.evaluation
+    subjects = _subjects(recipe)
+    askable = [one for one in subjects if one.answers_itself]
+    if settings.judge:
+        most = {one.title: one.max_items or settings.max_items for one in settings.files_of_its_own}
+        sizes = [most[name] for name in _judged_sets(settings) if name in most]
+        if HELD_OUT_BENCHMARK in _judged_sets(settings):
+            sizes += [settings.max_items] * len(settings.held_out)
+        items = sum(min(size, settings.judge.max_items) for size in sizes)
+        pairs = len(settings.judge.pairs or _default_pairs(subjects))
+        asked = pairs * items * (1 + settings.judge.both_orders) * settings.judge.repeats
+        given = asked * (2 * PROMPT_TOKENS + 3 * settings.max_new_tokens)
+        for judge in settings.judge.judges:
+            yield cost_line("judge", judge, asked, given, asked * judge.max_tokens)
+    if settings.rubrics:
+        from pediatricsgpt.evaluation.rubrics.forms import chosen, load_rubrics
+
+        rubrics = load_rubrics(recipe_folder / settings.rubrics.path if settings.rubrics.path else None)
+        graded = chosen(rubrics, settings.rubrics.max_items)
+        criteria = len(askable) * sum(len(item.criteria) for item in graded)
+        grader = settings.rubrics.judge
+        given = criteria * (PROMPT_TOKENS + 2 * settings.max_new_tokens)
+        yield cost_line("grader of rubrics", grader, criteria, given, criteria * grader.max_tokens)
+    if settings.consultations and settings.consultations.caregiver:
+        from pediatricsgpt.evaluation.consultation.card import read_cards
+
+        caregiver = settings.consultations.caregiver
+        own = recipe_folder / settings.consultations.cards if settings.consultations.cards else None
+        cards = len(read_cards(own, settings.consultations.max_cards))
+        turns = len(askable) * cards * settings.consultations.max_turns
+        given = turns * (2 * PROMPT_TOKENS + settings.consultations.max_turns * settings.max_new_tokens // 2)
+        yield cost_line("caregiver", caregiver, turns, given, turns * caregiver.max_tokens)
+
+
+def _judged_sets(settings: EvaluationSettings) -> list[str]:
+    """Held-out items and benchmarks whose answers judges see."""
+    wanted = settings.judge.benchmarks if settings.judge else None
+    own = [HELD_OUT_BENCHMARK] if settings.held_out else []
+    sets = [*own, *(one.title for one in settings.files_of_its_own)]
+    return [name for name in sets if wanted is None or name in wanted]

@@ -144,8 +144,9 @@ def contamination(settings: BenchmarkSettings, context: Context) -> dict[str, An
 
 
 def judge(a: str, b: str, inputs: Sequence[tuple[str, str]], context: Context) -> dict[str, Any]:
+    from pediatricsgpt.evaluation.judge.ask import forecast as judge_costs
     from pediatricsgpt.evaluation.judge.questions import joined, read_pair
-    from pediatricsgpt.evaluation.judge.run import judge_pair, workload
+    from pediatricsgpt.evaluation.judge.run import judge_pair, prepared, workload
     from pediatricsgpt.evaluation.predictions import PREDICTIONS
 
     settings = context.any_recipe.evaluation.judge
@@ -156,6 +157,8 @@ def judge(a: str, b: str, inputs: Sequence[tuple[str, str]], context: Context) -
     }
     pairs = {name: read_pair(ours, theirs, (a, b), intersect=True) for name, (ours, theirs) in sides.items()}
     pair = joined(pairs)
+    for forecast in judge_costs(settings, prepared(pair, settings)[1], _asked(context, "judge")):
+        context.console.print(f"  {forecast.line}", highlight=False, soft_wrap=True)
     with progress(context.console, f"judging {a} and {b}", workload(pair, settings)) as advance:
         found = judge_pair(
             pair,
@@ -197,7 +200,8 @@ def rubrics(subject: Subject, context: Context) -> dict[str, Any]:
     from pediatricsgpt.evaluation.benchmarks import read_items
     from pediatricsgpt.evaluation.predictions import PREDICTIONS
     from pediatricsgpt.evaluation.rubrics.forms import load_rubrics, questions
-    from pediatricsgpt.evaluation.rubrics.run import grade_answers, read_answers
+    from pediatricsgpt.evaluation.rubrics.grade import forecast
+    from pediatricsgpt.evaluation.rubrics.run import answers_folder, grade_answers, read_answers
     from pediatricsgpt.records import write_json_lines
 
     settings = context.any_recipe.evaluation.rubrics
@@ -215,6 +219,9 @@ def rubrics(subject: Subject, context: Context) -> dict[str, Any]:
     asked.unlink()
     answered = read_answers(answers, chosen, intersect=True, max_items=settings.max_items)
     criteria = sum(len(item.criteria) for item in answered.items)
+    paid = answers_folder(context.folder, settings.judge, _asked(context, "rubrics"))
+    cost = forecast(answered.items, answered.answers, settings.judge, paid)
+    context.console.print(f"  {cost.line}", highlight=False, soft_wrap=True)
     with progress(context.console, f"grading {subject.name}", criteria) as advance:
         cache = _asked(context, "rubrics")
         found = grade_answers(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pediatricsgpt import manifest
+from pediatricsgpt import evaluation_graph, manifest
 from pediatricsgpt.errors import UserError, require_extra
 from pediatricsgpt.graph import PHASES
 from pediatricsgpt.recipe import AnyRecipe, Recipe, whole
@@ -80,14 +80,14 @@ def render(work: Run, width: int, device: Device) -> Group:
     from rich.console import Group
 
     if not isinstance(work.recipe, Recipe):
-        return Group(_statuses(work))
+        return Group(_statuses(work), *evaluation_graph.cost_lines(work.recipe, work.recipe_folder))
     expected = _expected_sets(work.recipe, work.recipe_folder)
     phases = _phases(work, expected, device)
     padding = (0, int(width >= _ROOMY))
     table = _table(f"{work.recipe.name}: {work.folder}", _COLUMNS, padding)
     for state in work.states(work.nodes):
         table.add_row(state.node.name, _STATUS[state.status], *_figures(work, state, phases, expected))
-    costs = list(cost_lines(work.recipe, work.folder))
+    costs = [*cost_lines(work.recipe, work.folder), *evaluation_graph.cost_lines(work.recipe, work.recipe_folder)]
     memory = [_memory(phases, device, padding)] if phases.known else []
     return Group(table, *memory, *costs, *phases.problems, *_too_much(phases, device), _note(bool(costs), device))
 

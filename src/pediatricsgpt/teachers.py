@@ -17,7 +17,7 @@ Rule = Literal["role_play", "reconstruct", "distill", "preferences", "weaker"]
 REWRITING: tuple[Rule, ...] = ("role_play", "reconstruct", "distill")
 FOLDER = "teacher"
 # What an answer depends on. Budgets, prices and pauses may change without anything being done again.
-_PROMPT_TOKENS = 600  # about what a prompt of ours has around the text
+PROMPT_TOKENS = 600  # about what a prompt of ours has around the text
 _IDENTITY = ("base_url", "model", "temperature", "max_tokens", "repairs")
 
 
@@ -104,23 +104,24 @@ def cost_lines(recipe: Recipe, run_folder: Path) -> Iterator[str]:
         records = read_records(curated / "records.parquet")
         asked = {str(rule): teacher for rule, teacher in rewriting.items()}
         for name, cost in costs(records, recipe.corpus.build, asked).items():
-            yield _cost_line(name, asked[name], cost.requests, cost.input_tokens, cost.output_tokens, cost.money)
+            yield cost_line(f"teacher of {name}", asked[name], cost.requests, cost.input_tokens, cost.output_tokens)
     pairs = recipe.corpus.build.preferences
-    longest = pairs.max_prompt_characters + pairs.max_answer_characters + _PROMPT_TOKENS
+    longest = pairs.max_prompt_characters + pairs.max_answer_characters + PROMPT_TOKENS
     sides: tuple[tuple[Rule, int | None], ...] = (("preferences", None), ("weaker", pairs.max_new_tokens))
     for rule, written in sides:
         if side := teacher_of(recipe, rule):
             given, taken = pairs.medical_pairs * longest, pairs.medical_pairs * (written or side.max_tokens)
-            money = (given * side.price_input + taken * side.price_output) / 1e6
-            yield _cost_line(rule, side, pairs.medical_pairs, given, taken, money)
+            yield cost_line(f"teacher of {rule}", side, pairs.medical_pairs, given, taken)
 
 
-def _cost_line(rule: str, teacher: TeacherSettings, requests: int, given: int, taken: int, money: float) -> str:
+def cost_line(what: str, teacher: TeacherSettings, requests: int, given: int, taken: int) -> str:
+    """What an endpoint will be asked at most, and what that costs, in one line."""
+    money = (given * teacher.price_input + taken * teacher.price_output) / 1e6
     price = f"{money:,.2f} {teacher.currency}" if teacher.price_input or teacher.price_output else "no price given"
     budget = [f"{teacher.budget_tokens:,} tokens"] if teacher.budget_tokens else []
     budget += [f"{teacher.budget_money:,.2f} {teacher.currency}"] if teacher.budget_money else []
     bound = f"; budget {' and '.join(budget)}" if budget else "; no budget set"
     return (
-        f"teacher of {rule} ({teacher.model}): at most {requests:,} requests, {given:,} tokens in and {taken:,} out, "
+        f"{what} ({teacher.model}): at most {requests:,} requests, {given:,} tokens in and {taken:,} out, "
         f"{price}{bound}"
     )
