@@ -106,8 +106,11 @@ def _fail(message: str, code: int) -> None:
 def _tell(message: str) -> None:
     if processes.rank():
         message = f"process {processes.rank()} of {processes.count()}: {message}"
-    errors.print("[bold red]error:[/bold red]", end=" ")
-    errors.print(" ".join(message.split()), markup=False, highlight=False, soft_wrap=True)
+    from rich.text import Text
+
+    # One write: what a launcher or another process prints at this moment must not fall into the line.
+    line = Text.assemble(("error:", "bold red"), " ", " ".join(message.split()))
+    errors.print(line, highlight=False, soft_wrap=True)
 
 
 def _version(value: bool) -> None:
